@@ -1,0 +1,159 @@
+//! The command line: verbs, flags and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::report::Exit;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done, or nothing to do
+   1  failed
+   2  changes pending (only with `plan --detailed-exitcode`)
+   3  the same, and some of them interrupt traffic or delete
+   4  the saved plan is stale
+   5  verification failed and everything was rolled back
+   6  someone else holds the lock
+  64  wrong usage";
+
+/// Highly available addresses from one file.
+#[derive(Debug, Parser)]
+#[command(name = "hactl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// The cluster's file (default: ha.kdl here, then /etc/hactl/ha.kdl; `-` is standard input)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Which peer this machine is (default: by hostname, then by address)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check the file and report every mistake in it
+    Validate,
+    /// Show what would change on a machine, and why
+    Plan(PlanArgs),
+    /// Make this machine as the file says, after asking
+    Apply(ApplyArgs),
+    /// Take back everything that hactl put on this machine
+    Destroy(DestroyArgs),
+    /// Write out what each peer should hold, as text
+    Render(RenderArgs),
+    /// Record what this machine holds, for `plan --live`
+    Snapshot(SnapshotArgs),
+    /// Be the service: speak VRRP, check health, hold the addresses
+    Run(RunArgs),
+    /// Tell what this machine holds and why
+    Status(StatusArgs),
+    /// Try the whole cluster on this machine, in namespaces, without root
+    Lab(LabArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Plan every peer, from recordings or against empty machines
+    #[arg(long)]
+    pub all: bool,
+    /// Directory of recordings made by `hactl snapshot`, one PEER.json each
+    #[arg(long, value_name = "DIR")]
+    pub live: Option<PathBuf>,
+    /// Exit with 2 where changes are pending, 3 where some interrupt traffic or delete
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Wait this long for another apply to end
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub wait: String,
+}
+
+/// Arguments of `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Every peer rather than this one
+    #[arg(long)]
+    pub all: bool,
+    /// Directory to write to (default: standard output)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write nothing; fail with the difference where the files in --out are not the same
+    #[arg(long, requires = "out")]
+    pub check: bool,
+}
+
+/// Arguments of `snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Directory to write PEER.json to (default: standard output)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Directory for the control socket, the lock and the record
+    #[arg(long, value_name = "DIR", default_value = "/run/hactl")]
+    pub state: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Directory of the control socket
+    #[arg(long, value_name = "DIR", default_value = "/run/hactl")]
+    pub state: PathBuf,
+    /// Redraw until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// Arguments of `lab`.
+#[derive(Debug, Args)]
+pub struct LabArgs {
+    /// The cluster's file
+    #[arg(value_name = "FILE")]
+    pub cluster: PathBuf,
+    /// Take commands from this file instead of the terminal, and end with it
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+}
+
+/// Reads the command line. On a mistake, or after `--help`, everything has been printed and the exit code is given.
+pub fn parse() -> Result<Arguments, Exit> {
+    Arguments::try_parse().map_err(|error| {
+        let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        // Nothing is left to do if even this cannot be printed.
+        let _ = error.print();
+        exit
+    })
+}

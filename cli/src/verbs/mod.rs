@@ -1,0 +1,31 @@
+//! One file per verb: arguments in, words out.
+
+mod apply;
+mod completions;
+mod destroy;
+mod lab;
+mod plan;
+mod render;
+mod run;
+mod snapshot;
+mod status;
+mod validate;
+
+use crate::args::{Arguments, Verb};
+use crate::report::{Exit, Failure};
+
+/// Performs the verb.
+pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.verb {
+        Verb::Validate => validate::validate(arguments),
+        Verb::Plan(args) => plan::plan(arguments, args),
+        Verb::Apply(args) => apply::apply(arguments, args),
+        Verb::Destroy(args) => destroy::destroy(arguments, args),
+        Verb::Render(args) => render::render(arguments, args),
+        Verb::Snapshot(args) => snapshot::snapshot(arguments, args),
+        Verb::Run(args) => run::run(arguments, args),
+        Verb::Status(args) => status::status(arguments, args),
+        Verb::Lab(args) => lab::lab(arguments, args),
+        Verb::Completions { shell } => completions::completions(*shell),
+    }
+}

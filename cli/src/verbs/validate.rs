@@ -1,0 +1,9 @@
+//! `hactl validate`.
+
+use crate::args::Arguments;
+use crate::report::{Exit, Failure};
+
+/// Performs the verb.
+pub fn validate(_arguments: &Arguments) -> Result<Exit, Failure> {
+    Err(Failure { exit: Exit::Failed, what: "not built yet".into(), help: vec![] })
+}

@@ -1,0 +1,1 @@
+//! Weighted Maglev: which backend owns which slot, the same on every peer.

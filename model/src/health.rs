@@ -1,0 +1,1 @@
+//! Rise and fall: how single results become a state.

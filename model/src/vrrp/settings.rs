@@ -1,0 +1,59 @@
+//! What one virtual router is told: the configuration with its secret resolved.
+
+use crate::config::{Checksum, Preempt, Version};
+use crate::desired::Reach;
+use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+
+/// VRRPv2's simple password: at most 8 bytes, zero-padded, never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Password([u8; 8]);
+
+impl Password {
+    /// Pads with zeros; `None` where the text has more than 8 bytes or none.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; 8];
+        let text = text.as_bytes();
+        bytes.get_mut(..text.len()).filter(|b| !b.is_empty())?.copy_from_slice(text);
+        Some(Password(bytes))
+    }
+
+    /// As it stands in the packet.
+    pub fn bytes(&self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// One virtual router's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The vip's name.
+    pub name: String,
+    /// Where it lives.
+    pub interface: InterfaceName,
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// Configured priority, before weights.
+    pub priority: Priority,
+    /// Addresses in the order of the file.
+    pub addresses: Vec<Cidr>,
+    /// Where adverts go.
+    pub reach: Reach,
+    /// Version of the protocol.
+    pub version: Version,
+    /// Advert interval.
+    pub advertise: Centiseconds,
+    /// Whether it takes over from a worse master.
+    pub preempt: Preempt,
+    /// VRRPv2's simple password.
+    pub password: Option<Password>,
+    /// Form of the checksum that version 3 sends.
+    pub checksum: Checksum,
+    /// Tracked checks by name with their weights; `None` is FAULT when down.
+    pub track: Vec<(String, Option<i16>)>,
+}

@@ -1,0 +1,8 @@
+//! All I/O of hactl: sees the machine, changes it, keeps it so.
+//!
+//! Invariants:
+//! - decisions are the model's: what is done here was returned by it as a value;
+//! - `unsafe` stands in one small module a subsystem, each block with its reason;
+//! - every queue, retry and loop has a named limit.
+
+pub mod kernel;
