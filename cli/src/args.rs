@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
+    /// Directory of the control socket, the lock, the journal and the record
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/hactl")]
+    pub state: PathBuf,
     /// What to do
     #[command(subcommand)]
     pub verb: Verb,
@@ -51,7 +54,7 @@ pub enum Verb {
     /// Record what this machine holds, for `plan --live`
     Snapshot(SnapshotArgs),
     /// Be the service: speak VRRP, check health, hold the addresses
-    Run(RunArgs),
+    Run,
     /// Tell what this machine holds and why
     Status(StatusArgs),
     /// Try the whole cluster on this machine, in namespaces, without root
@@ -118,20 +121,9 @@ pub struct SnapshotArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Arguments of `run`.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Directory for the control socket, the lock and the record
-    #[arg(long, value_name = "DIR", default_value = "/run/hactl")]
-    pub state: PathBuf,
-}
-
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Directory of the control socket
-    #[arg(long, value_name = "DIR", default_value = "/run/hactl")]
-    pub state: PathBuf,
     /// Redraw until interrupted
     #[arg(short, long)]
     pub watch: bool,

@@ -23,7 +23,7 @@ pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Destroy(args) => destroy::destroy(arguments, args),
         Verb::Render(args) => render::render(arguments, args),
         Verb::Snapshot(args) => snapshot::snapshot(arguments, args),
-        Verb::Run(args) => run::run(arguments, args),
+        Verb::Run => run::run(arguments),
         Verb::Status(args) => status::status(arguments, args),
         Verb::Lab(args) => lab::lab(arguments, args),
         Verb::Completions { shell } => completions::completions(*shell),
