@@ -6,3 +6,4 @@
 //! - every queue, retry and loop has a named limit.
 
 pub mod kernel;
+pub mod netns;
