@@ -5,5 +5,6 @@
 //! - `unsafe` stands in one small module a subsystem, each block with its reason;
 //! - every queue, retry and loop has a named limit.
 
+pub mod control;
 pub mod kernel;
 pub mod netns;
