@@ -6,5 +6,6 @@
 //! - every queue, retry and loop has a named limit.
 
 pub mod control;
+pub mod driver;
 pub mod kernel;
 pub mod netns;

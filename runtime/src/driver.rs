@@ -1,0 +1,203 @@
+//! The VRRP thread: a thread of its own around a [`model::vrrp::Router`], with commands in and events out by channel.
+//!
+//! Nothing that can wait on people, disks or programs runs here. The events' channel is bounded and never waited for:
+//! what does not fit is dropped and counted ([`DriverStatus::events_dropped`]).
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::Duration;
+
+use model::units::Moment;
+use model::vrrp::{self, VipStatus};
+use tokio::sync::{mpsc, oneshot};
+
+/// What may wait for the VRRP thread at most. Commands are rare (checks, slots, reloads): a full queue means that the
+/// thread hangs, and the sender is told instead of waiting.
+pub const COMMANDS: usize = 1024;
+
+/// What the VRRP thread works on.
+#[derive(Debug, Clone, Default)]
+pub struct DriverSettings {
+    /// One for each vip of this machine.
+    pub routers: Vec<vrrp::Settings>,
+    /// Addresses of the vips that carry a service: those in our table's set `vips`. For these the gate (set `active`)
+    /// is opened and closed and connection tracking forgotten; for all others neither is touched.
+    pub gated: BTreeSet<Ipv4Addr>,
+}
+
+/// What the VRRP thread can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// A valid new configuration: vips that did not change are not touched. Load the new table first: the gate of the
+    /// addresses held is set anew as part of this.
+    Reload(DriverSettings),
+    /// A tracked check changed its state (after rise and fall), or has its first result.
+    Check {
+        /// Its name.
+        name: String,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// All slots of a service's map, in one transaction without a gap.
+    Slots {
+        /// The map's name in table `ip hactl`.
+        map: String,
+        /// Backend of slot 0, 1, 2…
+        slots: Vec<SocketAddrV4>,
+        /// Backends that left: their established connections are forgotten, so that clients are reset and reconnect.
+        gone: Vec<SocketAddrV4>,
+    },
+    /// Our table was loaded: its set `active` is filled again with what is held.
+    TableLoaded,
+    /// Answer with the state of everything. [`DriverHandle::query`] sends it.
+    Query(oneshot::Sender<DriverStatus>),
+    /// Hand over (priority 0, addresses released) and end the thread; [`DriverEvent::Stopped`] is the last event.
+    Stop,
+}
+
+/// What the VRRP thread tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriverEvent {
+    /// The router's own.
+    Router {
+        /// When it happened (CLOCK_MONOTONIC).
+        at: Moment,
+        /// What.
+        event: vrrp::Event,
+    },
+    /// Somebody else than the VRRP thread changed table `ip hactl`: a foreign hand or our own `nft`. Observe and plan
+    /// again; an empty plan means it was ours.
+    TableTouched {
+        /// When it was noticed (CLOCK_MONOTONIC).
+        at: Moment,
+        /// Whether the table itself is gone (`nft flush ruleset`, `nft delete table`).
+        removed: bool,
+        /// Program and process that did it, `nft (pid 812)`, where the kernel said so.
+        by: Option<String>,
+    },
+    /// A slot edit or the gate failed: what and the kernel's words. Observe and plan again.
+    TableFailed {
+        /// When (CLOCK_MONOTONIC).
+        at: Moment,
+        /// For people.
+        what: String,
+    },
+    /// The thread has handed over and ends.
+    Stopped,
+}
+
+/// The VRRP thread as `status` shows it.
+#[derive(Debug, Clone, Default)]
+pub struct DriverStatus {
+    /// When this was taken (CLOCK_MONOTONIC).
+    pub now: Moment,
+    /// Each vip.
+    pub vips: Vec<VipStatus>,
+    /// Latest wake-up after its deadline since the start.
+    pub max_lateness: Duration,
+    /// Whether the thread runs with SCHED_FIFO.
+    pub realtime: bool,
+    /// Events dropped because nobody took them.
+    pub events_dropped: u64,
+    /// Packets of protocol 112 that the kernel dropped because the socket's buffer was full.
+    pub packets_overrun: u64,
+}
+
+/// Why the VRRP thread could not start or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A socket or timer could not be opened.
+    #[error("cannot {what}: {source}")]
+    Open {
+        /// What was tried: `open a raw socket for VRRP`.
+        what: &'static str,
+        /// The kernel's words.
+        source: std::io::Error,
+    },
+    /// The kernel's links and addresses could not be read.
+    #[error("cannot read interfaces from the kernel: {0}")]
+    Dump(String),
+    /// The thread panicked: release the addresses with [`release_leftovers`] and end.
+    #[error("the VRRP thread failed: {0}")]
+    Panicked(String),
+}
+
+/// The VRRP thread has ended (or hangs, where its queue is full).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the VRRP thread does not answer")]
+pub struct Gone;
+
+/// The running VRRP thread. Dropping it does not end the thread: send [`Command::Stop`] and [`DriverHandle::join`].
+#[derive(Debug)]
+pub struct DriverHandle {
+    commands: mpsc::Sender<Command>,
+    thread: thread::JoinHandle<Result<(), DriverError>>,
+}
+
+impl DriverHandle {
+    /// Hands a command over without waiting.
+    ///
+    /// # Errors
+    /// [`Gone`] where the thread has ended or more than [`COMMANDS`] wait.
+    pub fn send(&self, command: Command) -> Result<(), Gone> {
+        self.commands.try_send(command).map_err(|_| Gone)
+    }
+
+    /// A sender for other threads and tasks; use `try_send`.
+    pub fn sender(&self) -> mpsc::Sender<Command> {
+        self.commands.clone()
+    }
+
+    /// Asks for the state of everything; `.await` the answer, or `.blocking_recv()` it outside of tokio.
+    ///
+    /// # Errors
+    /// As [`DriverHandle::send`].
+    pub fn query(&self) -> Result<oneshot::Receiver<DriverStatus>, Gone> {
+        let (tx, rx) = oneshot::channel();
+        self.send(Command::Query(tx))?;
+        Ok(rx)
+    }
+
+    /// Waits (blocking) for the thread's end and says how it ended.
+    ///
+    /// # Errors
+    /// [`DriverError::Panicked`] where it did.
+    pub fn join(self) -> Result<(), DriverError> {
+        drop(self.commands);
+        self.thread.join().unwrap_or_else(|panic| Err(DriverError::Panicked(words(panic.as_ref()))))
+    }
+}
+
+/// Starts the VRRP thread in the caller's network namespace. Leftovers of a killed run (marked addresses of these vips)
+/// are released first. `events` should hold at least some hundreds: it is never waited for.
+///
+/// # Errors
+/// Says which socket could not be opened; nothing runs then.
+pub fn start(settings: DriverSettings, events: mpsc::Sender<DriverEvent>) -> Result<DriverHandle, DriverError> {
+    let (commands, _inbox) = mpsc::channel(COMMANDS);
+    let thread = thread::Builder::new()
+        .name("vrrp".into())
+        .spawn(move || {
+            drop((settings, events));
+            Ok(())
+        })
+        .map_err(|source| DriverError::Open { what: "start the VRRP thread", source })?;
+    Ok(DriverHandle { commands, thread })
+}
+
+/// Releases what a VRRP thread that panicked may have left: deletes the vips' addresses that carry our mark and closes
+/// their gate.
+///
+/// # Errors
+/// What could not be deleted.
+pub fn release_leftovers(settings: &DriverSettings) -> Result<(), DriverError> {
+    let _ = settings;
+    Ok(())
+}
+
+/// A panic's message, where it has one.
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())
+}
