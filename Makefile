@@ -1,0 +1,59 @@
+# What the README names. Each target first installs the Debian packages it needs where it may, else names them.
+SHELL := /bin/sh
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 30
+
+build_needs := cc=gcc ld=binutils
+net_needs := nft=nftables ip=iproute2 unshare=util-linux
+test_needs := keepalived=keepalived tshark=tshark
+
+.PHONY: help demo test lint bench fuzz build install uninstall
+
+help:
+	@echo "make demo      the lab of examples/proxmox-ui.kdl: a cluster in namespaces, its holder killed, under a minute, no root"
+	@echo "make test      format, lints, every test, licences: what CI runs, no root"
+	@echo "make bench     hactl against keepalived in the same namespaces, in one run (QUICK=1: fewer rounds)"
+	@echo "make fuzz      packet decoder, configuration and control socket, FUZZ_SECONDS=30 each; wants a nightly toolchain"
+	@echo "make install   binary and systemd unit under PREFIX=/usr/local (DESTDIR honoured)"
+
+demo:
+	@tools/needs $(build_needs) $(net_needs)
+	$(CARGO) build --locked --profile demo -p hactl
+	target/demo/hactl lab examples/proxmox-ui.kdl --script examples/lab/failover.script
+
+test: lint
+	@tools/needs $(build_needs) $(net_needs) $(test_needs)
+	$(CARGO) test --locked --workspace --no-run
+	tools/in-namespaces $(CARGO) test --locked --offline --workspace --no-fail-fast
+
+lint:
+	@tools/needs $(build_needs)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+bench:
+	@tools/needs $(build_needs) $(net_needs) keepalived=keepalived
+	$(CARGO) build --locked --release -p hactl
+	$(CARGO) bench --locked -p hactl --bench failover --no-run
+	QUICK=$(QUICK) JSON=$(JSON) tools/in-namespaces $(CARGO) bench --locked --offline -p hactl --bench failover
+
+# libFuzzer itself rather than cargo-fuzz: nothing to install beside a nightly toolchain.
+fuzz:
+	@tools/needs $(build_needs) c++=g++
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz packet kdl control
+
+build:
+	@tools/needs $(build_needs)
+	$(CARGO) build --locked --release -p hactl
+
+install: build
+	install -D -m 0755 target/release/hactl $(DESTDIR)$(PREFIX)/sbin/hactl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@sbindir@|$(PREFIX)/sbin|' systemd/hactl.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/hactl.service
+	@echo "installed; put the cluster's file at /etc/hactl/ha.kdl, then: systemctl daemon-reload && systemctl enable --now hactl"
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/hactl $(DESTDIR)$(PREFIX)/lib/systemd/system/hactl.service
