@@ -1,6 +1,15 @@
 //! The one seam to the machine: [`Kernel`]. The real one is a Linux kernel over netlink, `nft` and /proc/sys, the tests' one is a fake that fails
 //! where it is told to.
 
+pub mod fake;
+pub mod linux;
+mod netlink;
+mod nftables;
+mod others;
+mod program;
+pub mod record;
+mod sysctl;
+
 use model::observed::{Observed, Wanted};
 use model::plan::Operation;
 
@@ -46,6 +55,22 @@ pub enum KernelError {
         /// Which object.
         what: String,
     },
+    /// The record of what was here before cannot be understood.
+    #[error("the record {path} cannot be understood: {why}")]
+    BadRecord {
+        /// Its file.
+        path: String,
+        /// What is wrong in it.
+        why: String,
+    },
+    /// Nothing can be written where the record, the journal and the lock are kept.
+    #[error("cannot write {path}: {why}")]
+    State {
+        /// The file.
+        path: String,
+        /// The kernel's words.
+        why: String,
+    },
     /// Anything else, with the kernel's or the program's words.
     #[error("{what}: {why}")]
     Refused {
@@ -54,4 +79,43 @@ pub enum KernelError {
         /// The words.
         why: String,
     },
+}
+
+impl KernelError {
+    /// What to do about it, each a line.
+    pub fn help(&self) -> Vec<String> {
+        let lines: &[&str] = match self {
+            KernelError::NotPermitted { .. } => {
+                &["run it as root: sudo hactl …", "without root, try the cluster with hactl lab"]
+            }
+            KernelError::NoProgram { program } => {
+                return vec![
+                    format!("install it (Debian: apt install {}), or add its directory to PATH", package(program)),
+                    "a file without services does without it".into(),
+                ];
+            }
+            KernelError::NoInterface { .. } => &["ip link shows the interfaces of this machine"],
+            KernelError::Foreign { .. } => {
+                &["remove it there, or take it out of the file: hactl never changes what is not its own"]
+            }
+            KernelError::BadRecord { path, .. } => {
+                return vec![
+                    format!("move it away (mv {path} {path}.bad): sysctls then stay as they are now,"),
+                    "and destroy leaves them so; their values before stand in that file".into(),
+                ];
+            }
+            KernelError::State { .. } => {
+                &["make room there, or name another directory with --state DIR; nothing was changed"]
+            }
+            KernelError::Refused { .. } => &[],
+        };
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+}
+
+fn package(program: &str) -> &str {
+    match program {
+        "nft" => "nftables",
+        other => other,
+    }
 }

@@ -1,0 +1,73 @@
+//! Our nftables tables: whether they are there is asked over netlink, which takes microseconds and no program; text
+//! goes through `nft`, because the same text is what people read in a plan.
+//!
+//! Only tables of our own name are ever listed or changed: an old `nft` crashes on other tools' newer sets.
+
+use std::collections::BTreeMap;
+
+use super::program::{self, Ended};
+use super::{KernelError, netlink};
+
+/// Our tables by the family they are in.
+const OURS: [(&str, u8); 2] = [("ip hactl", libc::NFPROTO_IPV4 as u8), ("ip6 hactl", libc::NFPROTO_IPV6 as u8)];
+
+/// The text of each of our tables that exists, without counters' values.
+pub(super) fn list() -> Result<BTreeMap<String, String>, KernelError> {
+    let mut tables = BTreeMap::new();
+    for (table, family) in OURS {
+        if !netlink::has_table(family, "hactl")? {
+            continue;
+        }
+        match nft(&["-s", "list", "table"], table, "")? {
+            Ended::Well(text) => drop(tables.insert(table.to_owned(), text)),
+            Ended::Badly(_) if !netlink::has_table(family, "hactl")? => {}
+            Ended::Badly(why) => return Err(refused("listing", table, why)),
+        }
+    }
+    Ok(tables)
+}
+
+/// Replaces a table by `text` in one transaction.
+pub(super) fn load(table: &str, text: &str) -> Result<(), KernelError> {
+    family(table)?;
+    // `nft -f` of a whole table merges it with what is there; this is the swap that nobody sees half done. On the
+    // text's first line, so that nft's complaints count the lines that a plan shows.
+    let swap = format!("table {table} {{}}; delete table {table}; {text}\n");
+    for (doing, args) in [("checking", &["-c", "-f", "-"][..]), ("loading", &["-f", "-"][..])] {
+        if let Ended::Badly(why) = program::run("nft", args, &swap)? {
+            return Err(refused(doing, table, why));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a table where it exists.
+pub(super) fn delete(table: &str) -> Result<(), KernelError> {
+    if !netlink::has_table(family(table)?, "hactl")? {
+        return Ok(());
+    }
+    // nft 1.0.6 knows no `destroy`: made first, it can always be deleted.
+    let text = format!("table {table} {{}}\ndelete table {table}\n");
+    match program::run("nft", &["-f", "-"], &text)? {
+        Ended::Well(_) => Ok(()),
+        Ended::Badly(why) => Err(refused("deleting", table, why)),
+    }
+}
+
+fn nft(args: &[&str], table: &str, input: &str) -> Result<Ended, KernelError> {
+    let args: Vec<&str> = args.iter().copied().chain(table.split(' ')).collect();
+    program::run("nft", &args, input)
+}
+
+fn family(table: &str) -> Result<u8, KernelError> {
+    let ours = OURS.iter().find(|(name, _)| *name == table).map(|(_, family)| *family);
+    ours.ok_or_else(|| refused("changing", table, "it is not a table of hactl's".into()))
+}
+
+fn refused(doing: &str, table: &str, why: String) -> KernelError {
+    let what = format!("{doing} nftables {table}");
+    match why.contains("Operation not permitted") {
+        true => KernelError::NotPermitted { what },
+        false => KernelError::Refused { what, why },
+    }
+}
