@@ -8,4 +8,5 @@
 pub mod control;
 pub mod driver;
 pub mod kernel;
+pub mod lab;
 pub mod netns;

@@ -1,0 +1,317 @@
+//! The client: what a user of the vips sees, every millisecond.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::protocol::{Measured, Report, now};
+
+/// Between two probes of one address.
+pub const PERIOD: Duration = Duration::from_millis(1);
+
+/// Between two reports of what was measured.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// Between two round trips of one connection.
+const TRIP_EVERY: Duration = Duration::from_millis(100);
+
+/// A connection without an answer for this long is told of as silent.
+const SILENT: Duration = Duration::from_millis(500);
+
+/// Until a connection must stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Probes remembered: numbers on the wire have 16 bits, so these are the last 65 seconds.
+const REMEMBERED: usize = 1 << 16;
+
+/// Takes a report to the world.
+pub type Tell = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// Probes every address every millisecond, for as long as the process lives.
+///
+/// # Errors
+/// In words, where no raw socket can be had.
+pub fn probe(addresses: &[Ipv4Addr], tell: Tell) -> Result<(), String> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))
+        .and_then(|socket| socket.set_read_timeout(Some(REPORT_EVERY)).map(|()| socket))
+        .map_err(|e| format!("opening a raw socket to probe with: {e}"))?;
+    let ear = socket.try_clone().map_err(|e| e.to_string())?;
+    let book = Arc::new(Mutex::new(Book::new(addresses)));
+    let writing = Arc::clone(&book);
+    std::thread::spawn(move || send(&socket, &writing));
+    std::thread::spawn(move || hear(ear, &book, &tell));
+    Ok(())
+}
+
+/// What was sent and what was answered.
+struct Book {
+    /// Sending time by number.
+    sent: Vec<u64>,
+    /// Number of the next probe.
+    next: u64,
+    lines: BTreeMap<Ipv4Addr, Line>,
+}
+
+/// One address in the book.
+#[derive(Default)]
+struct Line {
+    sent: u32,
+    answered: u32,
+    /// Number of the last probe answered.
+    last: Option<u64>,
+}
+
+impl Book {
+    fn new(addresses: &[Ipv4Addr]) -> Book {
+        let lines = addresses.iter().map(|address| (*address, Line::default())).collect();
+        Book { sent: vec![0; REMEMBERED], next: 0, lines }
+    }
+
+    fn send(&mut self, at: u64) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        if let Some(slot) = self.sent.get_mut(number as usize % REMEMBERED) {
+            *slot = at;
+        }
+        self.lines.values_mut().for_each(|line| line.sent += 1);
+        number
+    }
+
+    fn sent_at(&self, number: u64) -> u64 {
+        self.sent.get(number as usize % REMEMBERED).copied().unwrap_or(0)
+    }
+
+    /// Enters an answer to the probe whose number ends in these 16 bits. Probes that were lost before it are a gap.
+    fn answer(&mut self, address: Ipv4Addr, low: u16) -> Option<Report> {
+        let newest = self.next.checked_sub(1)?;
+        let back = u64::from((newest as u16).wrapping_sub(low));
+        let number = newest.checked_sub(back)?;
+        let line = self.lines.get_mut(&address)?;
+        let last = line.last;
+        if last.is_some_and(|last| last >= number) {
+            return None;
+        }
+        line.last = Some(number);
+        line.answered += 1;
+        let last = last.filter(|last| *last + 1 < number)?;
+        Some(Report::Gap { address, from: self.sent_at(last), to: self.sent_at(number) })
+    }
+
+    fn measured(&mut self) -> Measured {
+        let at = self.next.checked_sub(1).map_or(0, |newest| self.sent_at(newest));
+        let last: Vec<u64> = self.lines.values().map(|l| l.last.map_or(0, |number| self.sent_at(number))).collect();
+        let addresses = self.lines.iter_mut().zip(last).map(|((address, line), last)| {
+            let counted = (std::mem::take(&mut line.sent), std::mem::take(&mut line.answered), last);
+            (*address, counted)
+        });
+        Measured { at, addresses: addresses.collect() }
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn send(socket: &Socket, book: &Mutex<Book>) {
+    let addresses: Vec<SocketAddr> =
+        lock(book).lines.keys().map(|address| SocketAddr::new(IpAddr::V4(*address), 0)).collect();
+    let period = u64::try_from(PERIOD.as_nanos()).unwrap_or(1);
+    let mut due = now();
+    loop {
+        let number = lock(book).send(now());
+        let packet = echo_request(number as u16);
+        for address in &addresses {
+            // Unreachable is what an outage looks like from here: it is measured, not reported.
+            let _ = socket.send_to(&packet, &(*address).into());
+        }
+        // A client that was kept from running does not make up for what it missed.
+        due = (due + period).max(now().saturating_sub(period));
+        std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
+    }
+}
+
+fn hear(mut socket: Socket, book: &Mutex<Book>, tell: &Tell) {
+    let every = u64::try_from(REPORT_EVERY.as_nanos()).unwrap_or(u64::MAX);
+    let mut reported = now();
+    let mut packet = [0; 256];
+    loop {
+        if let Some((address, low)) = socket.read(&mut packet).ok().and_then(|n| echo_reply(packet.get(..n)?)) {
+            let gap = lock(book).answer(address, low);
+            gap.iter().for_each(|gap| tell(gap));
+        }
+        if now().saturating_sub(reported) >= every {
+            reported = now();
+            let measured = lock(book).measured();
+            tell(&Report::Measured(measured));
+        }
+    }
+}
+
+/// An ICMP echo request (RFC 792) with the laboratory's identifier.
+fn echo_request(number: u16) -> [u8; 8] {
+    const IDENTIFIER: u16 = 0x4841;
+    // The one's complement sum of type 8, the identifier and the number.
+    let sum = 0x0800 + u32::from(IDENTIFIER) + u32::from(number);
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !(((folded & 0xffff) + (folded >> 16)) as u16);
+    let ([c0, c1], [i0, i1], [n0, n1]) = (checksum.to_be_bytes(), IDENTIFIER.to_be_bytes(), number.to_be_bytes());
+    [8, 0, c0, c1, i0, i1, n0, n1]
+}
+
+/// Sender and number of an echo reply, its IPv4 header in front.
+fn echo_reply(packet: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    let header = usize::from(packet.first()? & 0x0f) * 4;
+    let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+    match packet.get(header..header + 8)? {
+        [0, _, _, _, 0x48, 0x41, n0, n1] => Some((source.into(), u16::from_be_bytes([*n0, *n1]))),
+        _ => None,
+    }
+}
+
+/// The long-lived connections of this client.
+pub struct Connections {
+    sources: Vec<Ipv4Addr>,
+    answered: Arc<Mutex<BTreeMap<usize, Arc<AtomicU64>>>>,
+    tell: Tell,
+}
+
+impl Connections {
+    /// None yet; from now on it is told which are silent.
+    pub fn new(sources: Vec<Ipv4Addr>, tell: Tell) -> Connections {
+        let answered: Arc<Mutex<BTreeMap<usize, Arc<AtomicU64>>>> = Arc::default();
+        let (seen, telling) = (Arc::clone(&answered), Arc::clone(&tell));
+        let limit = u64::try_from(SILENT.as_nanos()).unwrap_or(u64::MAX);
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(TRIP_EVERY);
+            loop {
+                every.tick().await;
+                let at = now();
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = seen.iter().map(|(id, last)| (*id, last.load(Ordering::Relaxed)));
+                let silent = last.filter(|(_, last)| *last != 0 && at.saturating_sub(*last) > limit).collect();
+                if !seen.is_empty() {
+                    telling(&Report::Trips { silent, at });
+                }
+            }
+        });
+        Connections { sources, answered, tell }
+    }
+
+    /// Opens `count` connections, numbered from `first`, spread over the targets and this client's addresses.
+    pub fn open(&self, count: usize, first: usize, targets: &[SocketAddrV4]) {
+        for id in first..first.saturating_add(count) {
+            let Some(target) = targets.get(id % targets.len().max(1)).copied() else { continue };
+            let source = self.sources.get(id % self.sources.len().max(1)).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let last = Arc::new(AtomicU64::new(0));
+            let answered = Arc::clone(&self.answered);
+            answered.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&last));
+            let tell = Arc::clone(&self.tell);
+            tokio::spawn(async move {
+                let why = converse(source, target, &last, |backend| tell(&Report::Opened { id, backend })).await;
+                answered.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                tell(&Report::Broken { id, why });
+            });
+        }
+    }
+}
+
+/// Talks over one connection for as long as it lives; the answer says why it did not live on.
+async fn converse(source: Ipv4Addr, target: SocketAddrV4, last: &AtomicU64, opened: impl FnOnce(String)) -> String {
+    let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connect(source, target)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return format!("could not connect to {target}: {e}"),
+        Err(_) => return format!("could not connect to {target}: no answer for {}s", CONNECT_TIMEOUT.as_secs()),
+    };
+    let mut stream = BufReader::new(stream);
+    let mut opened = Some(opened);
+    let mut every = tokio::time::interval(TRIP_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match trip(&mut stream).await {
+            Ok(name) => {
+                last.store(now(), Ordering::Relaxed);
+                if let Some(opened) = opened.take() {
+                    opened(name);
+                }
+            }
+            Err(e) => return e.to_string(),
+        }
+    }
+}
+
+async fn connect(source: Ipv4Addr, target: SocketAddrV4) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+    socket.connect(target.into()).await
+}
+
+/// One line there and one back: the backend's name.
+async fn trip(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+    stream.write_all(b"ping\n").await?;
+    let mut line = String::new();
+    match stream.read_line(&mut line).await? {
+        0 => Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "closed by the backend")),
+        _ => Ok(line.trim_end().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+
+    /// Sends `count` probes, one a millisecond from `from` milliseconds on.
+    fn send(book: &mut Book, from: u64, count: u64) {
+        for at in from..from + count {
+            book.send(at * 1_000_000);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_every_probe_leaves_no_gap() {
+        let mut book = Book::new(&[VIP]);
+        send(&mut book, 100, 3);
+        for low in 0..3 {
+            assert!(book.answer(VIP, low).is_none());
+        }
+        let measured = book.measured();
+        assert_eq!((measured.at, measured.addresses[&VIP]), (102_000_000, (3, 3, 102_000_000)));
+    }
+
+    #[test]
+    fn probes_without_an_answer_are_a_gap_between_those_around_them() {
+        let mut book = Book::new(&[VIP]);
+        send(&mut book, 100, 50);
+        book.answer(VIP, 3);
+        let Some(Report::Gap { from, to, .. }) = book.answer(VIP, 40) else { panic!("no gap") };
+        assert_eq!((from, to), (103_000_000, 140_000_000));
+        assert!(book.answer(VIP, 20).is_none(), "a late answer mends nothing");
+    }
+
+    #[test]
+    fn numbers_wrap_after_16_bits() {
+        let mut book = Book::new(&[VIP]);
+        send(&mut book, 0, 65_535);
+        book.answer(VIP, 65_534);
+        send(&mut book, 65_535, 3);
+        assert!(matches!(book.answer(VIP, 1), Some(Report::Gap { from: 65_534_000_000, to: 65_537_000_000, .. })));
+    }
+
+    #[test]
+    fn an_echo_request_carries_a_checksum_that_adds_up() {
+        for number in [0, 1, 0xabcd, 0xffff] {
+            let sum: u32 = echo_request(number).chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+            assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! (Config) -> the machines, wires and servers that a file speaks of. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use model::config::{Check, CheckKind, Config, Peer, ProbeKind, Secret};
+use model::units::Cidr;
+
+use super::protocol::{Listener, MadeUp};
+
+/// Clients that the one client machine plays: a service that is sticky by source is spread over them.
+pub const CLIENTS: usize = 64;
+
+/// Machines that a laboratory may have: each costs some processes and a few megabytes.
+pub const MACHINES: usize = 64;
+
+/// The whole laboratory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// Names of the segments' interfaces in the file, one bridge each.
+    pub segments: Vec<String>,
+    /// Peers in the order of the file, then hosts, without the client.
+    pub machines: Vec<Machine>,
+    /// The client's links.
+    pub client: Vec<Link>,
+    /// The client's addresses on the first segment.
+    pub sources: Vec<Ipv4Addr>,
+    /// Every vip's name with its addresses.
+    pub vips: Vec<(String, Vec<Ipv4Addr>)>,
+    /// Every service's name with where clients reach it.
+    pub services: Vec<(String, SocketAddrV4)>,
+    /// Secrets the file wants from elsewhere.
+    pub secrets: MadeUp,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a peer and runs the daemon.
+    pub is_peer: bool,
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Its stub servers.
+    pub serve: Vec<Listener>,
+    /// Checks to stand in for.
+    pub checks: Vec<Check>,
+}
+
+/// One link of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Which segment.
+    pub segment: usize,
+    /// Its name in the machine.
+    pub interface: String,
+    /// Its addresses.
+    pub addresses: Vec<Cidr>,
+}
+
+/// Why no laboratory can be built of a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// An address of another family.
+    #[error("the laboratory speaks IPv4 only, {0} is not")]
+    NotV4(IpAddr),
+    /// Too much for one machine.
+    #[error("the file speaks of {0} machines, the laboratory has room for {MACHINES}")]
+    TooMany(usize),
+    /// No address is left for the client.
+    #[error("no address is free for a client in the network of vip \"{0}\"")]
+    NoRoom(String),
+    /// Nothing to try.
+    #[error("the file has no vip: there is nothing to try")]
+    NoVip,
+}
+
+/// Lays out the laboratory of a cluster.
+///
+/// # Errors
+/// Where the file speaks of what the laboratory cannot build.
+pub fn lay_out(config: &Config) -> Result<Topology, TopologyError> {
+    let mut plan = Planner::new(config)?;
+    let mut machines = config.peers.iter().map(|peer| plan.peer(peer)).collect::<Result<Vec<_>, _>>()?;
+    machines.extend(plan.hosts()?);
+    if machines.len() > MACHINES {
+        return Err(TopologyError::TooMany(machines.len()));
+    }
+    let (client, sources) = plan.client()?;
+    Ok(Topology {
+        segments: plan.segments.iter().map(|segment| segment.interface.clone()).collect(),
+        machines,
+        client,
+        sources,
+        vips: config
+            .vips
+            .iter()
+            .map(|vip| (vip.name.clone(), vip.addresses.iter().filter_map(|a| a.value.v4()).collect()))
+            .collect(),
+        services: services(config),
+        secrets: secrets(config),
+    })
+}
+
+/// A bridge, and the networks that its vips are in.
+struct Segment {
+    interface: String,
+    vip: String,
+    networks: Vec<Cidr>,
+    members: BTreeSet<String>,
+}
+
+struct Planner<'a> {
+    config: &'a Config,
+    segments: Vec<Segment>,
+    taken: BTreeSet<Ipv4Addr>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(config: &'a Config) -> Result<Planner<'a>, TopologyError> {
+        let mut segments: Vec<Segment> = vec![];
+        let mut taken = BTreeSet::new();
+        for vip in &config.vips {
+            let networks: Vec<Cidr> = vip.addresses.iter().map(|a| a.value).collect();
+            for network in &networks {
+                taken.insert(network.v4().ok_or(TopologyError::NotV4(network.address()))?);
+            }
+            let interface = vip.interface.value.to_string();
+            let members = vip.priorities.keys().cloned();
+            match segments.iter_mut().find(|s| s.interface == interface) {
+                Some(segment) => {
+                    segment.networks.extend(networks);
+                    segment.members.extend(members);
+                }
+                None => {
+                    segments.push(Segment { interface, vip: vip.name.clone(), networks, members: members.collect() })
+                }
+            }
+        }
+        for peer in &config.peers {
+            taken.insert(v4(peer.address)?);
+        }
+        for target in targets(config) {
+            taken.insert(v4(target.ip())?);
+        }
+        if segments.is_empty() { Err(TopologyError::NoVip) } else { Ok(Planner { config, segments, taken }) }
+    }
+
+    fn peer(&mut self, peer: &Peer) -> Result<Machine, TopologyError> {
+        let address = v4(peer.address)?;
+        let of: Vec<usize> = (0..self.segments.len())
+            .filter(|&i| self.segments.get(i).is_some_and(|s| s.members.contains(&peer.name)))
+            .collect();
+        let home =
+            of.iter().copied().find(|&i| self.network(i, address).is_some()).or(of.first().copied()).unwrap_or(0);
+        let mut links: Vec<Link> = vec![];
+        for segment in if of.is_empty() { vec![home] } else { of } {
+            let Some(named) = self.segments.get(segment) else { continue };
+            let interface = peer.interface.as_ref().map_or(named.interface.clone(), |i| i.value.to_string());
+            // A peer whose own name stands for several of the file's has one link, on its own address's segment.
+            if peer.interface.is_some() && segment != home {
+                continue;
+            }
+            let addresses = if segment == home {
+                cidr(address, self.network(segment, address).map_or(24, |n| n.prefix()))
+            } else {
+                self.free(segment)
+            };
+            links.push(Link { segment, interface, addresses: addresses.into_iter().collect() });
+        }
+        Ok(Machine {
+            name: peer.name.clone(),
+            is_peer: true,
+            links,
+            serve: self.listeners(address, &peer.name, true),
+            checks: self.config.checks.clone(),
+        })
+    }
+
+    /// Machines for what the file points at beside its peers.
+    fn hosts(&mut self) -> Result<Vec<Machine>, TopologyError> {
+        let mut hosts: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
+        for backend in self.config.services.iter().flat_map(|s| &s.backends) {
+            hosts.entry(v4(backend.target.ip())?).or_insert_with(|| backend.name.clone());
+        }
+        for check in &self.config.checks {
+            if let Some(target) = target_of(check) {
+                let address = v4(target.ip())?;
+                hosts.entry(address).or_insert_with(|| address.to_string());
+            }
+        }
+        let peers: BTreeSet<IpAddr> = self.config.peers.iter().map(|peer| peer.address).collect();
+        let vips: BTreeSet<IpAddr> =
+            self.config.vips.iter().flat_map(|vip| &vip.addresses).map(|a| a.value.address()).collect();
+        let elsewhere =
+            |a: &Ipv4Addr| !a.is_loopback() && !peers.contains(&IpAddr::V4(*a)) && !vips.contains(&IpAddr::V4(*a));
+        let hosts = hosts.into_iter().filter(|(address, _)| elsewhere(address));
+        Ok(hosts
+            .map(|(address, name)| {
+                let segment = (0..self.segments.len()).find(|&i| self.network(i, address).is_some()).unwrap_or(0);
+                let prefix = self.network(segment, address).map_or(24, |n| n.prefix());
+                let interface = self.segments.get(segment).map_or("eth0".into(), |s| s.interface.clone());
+                let addresses = cidr(address, prefix).into_iter().collect();
+                let serve = self.listeners(address, &name, false);
+                Machine {
+                    name,
+                    is_peer: false,
+                    links: vec![Link { segment, interface, addresses }],
+                    serve,
+                    checks: vec![],
+                }
+            })
+            .collect())
+    }
+
+    fn client(&mut self) -> Result<(Vec<Link>, Vec<Ipv4Addr>), TopologyError> {
+        let mut links = vec![];
+        for segment in 0..self.segments.len() {
+            let wanted = if segment == 0 { CLIENTS } else { 1 };
+            let addresses: Vec<Cidr> = (0..wanted).map_while(|_| self.free(segment)).collect();
+            if addresses.is_empty() {
+                let vip = self.segments.get(segment).map(|s| s.vip.clone()).unwrap_or_default();
+                return Err(TopologyError::NoRoom(vip));
+            }
+            links.push(Link { segment, interface: format!("eth{segment}"), addresses });
+        }
+        let sources = links.first().map(|link| link.addresses.iter().filter_map(|a| a.v4()).collect());
+        Ok((links, sources.unwrap_or_default()))
+    }
+
+    /// The network of a segment that an address is in.
+    fn network(&self, segment: usize, address: Ipv4Addr) -> Option<Cidr> {
+        let networks = &self.segments.get(segment)?.networks;
+        networks.iter().copied().find(|n| n.prefix() < 31 && n.v4().is_some_and(|own| same(own, address, n.prefix())))
+    }
+
+    /// An address of a segment that nobody has, from the far end: people number their machines from the near one.
+    fn free(&mut self, segment: usize) -> Option<Cidr> {
+        let networks = &self.segments.get(segment)?.networks;
+        // A vip without a network (/32) is near the peers, whose networks count as /24.
+        let network = networks.iter().find(|n| n.prefix() < 31).or(networks.first())?;
+        let prefix = if network.prefix() < 31 { network.prefix() } else { 24 };
+        let first = u32::from(network.v4()?) & mask(prefix);
+        let last = first | !mask(prefix);
+        let found = (first.saturating_add(1)..last).rev().map(Ipv4Addr::from).find(|a| !self.taken.contains(a))?;
+        self.taken.insert(found);
+        cidr(found, prefix)
+    }
+
+    /// What a machine of this address answers on.
+    fn listeners(&self, address: Ipv4Addr, name: &str, is_peer: bool) -> Vec<Listener> {
+        let mut found: BTreeMap<SocketAddrV4, u16> = BTreeMap::new();
+        let here = |ip: IpAddr| ip == IpAddr::V4(address);
+        for service in &self.config.services {
+            for backend in service.backends.iter().filter(|b| here(b.target.ip())) {
+                found.entry(SocketAddrV4::new(address, backend.target.port())).or_insert(200);
+                let Some(probe) = &service.probe else { continue };
+                let port = probe.port.unwrap_or(backend.target.port());
+                let status = if let ProbeKind::Http { expect, .. } = probe.kind { expect } else { 200 };
+                found.insert(SocketAddrV4::new(address, port), status);
+            }
+        }
+        for check in &self.config.checks {
+            let Some(target) = target_of(check).and_then(v4_target) else { continue };
+            let status = if let CheckKind::Http { expect, .. } = check.kind { expect } else { 200 };
+            if *target.ip() == address || (is_peer && target.ip().is_loopback()) {
+                found.insert(target, status);
+            }
+        }
+        found.into_iter().map(|(at, status)| Listener { at, name: name.to_owned(), status }).collect()
+    }
+}
+
+/// Networks other than a link's own that machines may be in: reached over the first link, the segment being flat.
+pub fn far_networks(topology: &Topology, links: &[Link]) -> Vec<Cidr> {
+    let own = |network: &Cidr| {
+        let near =
+            |a: &Cidr| network.v4().zip(a.v4()).is_some_and(|(x, y)| same(x, y, a.prefix().min(network.prefix())));
+        links.iter().flat_map(|link| &link.addresses).any(near)
+    };
+    let all = topology.machines.iter().flat_map(|m| &m.links).chain(&topology.client).flat_map(|l| &l.addresses);
+    let networks: BTreeSet<Cidr> = all
+        .filter_map(|a| cidr(Ipv4Addr::from(u32::from(a.v4()?) & mask(a.prefix())), a.prefix()))
+        .chain(topology.vips.iter().flat_map(|(_, addresses)| addresses).filter_map(|a| cidr(*a, 32)))
+        .collect();
+    networks.into_iter().filter(|network| !own(network)).collect()
+}
+
+/// Where a check looks, over the network.
+pub fn target_of(check: &Check) -> Option<SocketAddr> {
+    match &check.kind {
+        CheckKind::Tcp { target } | CheckKind::Tls { target } | CheckKind::Http { target, .. } => Some(*target),
+        CheckKind::Process { .. } | CheckKind::Command { .. } => None,
+    }
+}
+
+fn targets(config: &Config) -> impl Iterator<Item = SocketAddr> + '_ {
+    let backends = config.services.iter().flat_map(|s| &s.backends).map(|b| b.target);
+    backends.chain(config.checks.iter().filter_map(target_of))
+}
+
+fn services(config: &Config) -> Vec<(String, SocketAddrV4)> {
+    let first = |name: &str| {
+        let vip = config.vips.iter().find(|vip| vip.name == name)?;
+        vip.addresses.iter().find_map(|a| a.value.v4())
+    };
+    let reach = |service: &model::config::Service| {
+        Some((service.name.clone(), SocketAddrV4::new(first(&service.vip)?, service.port.value)))
+    };
+    config.services.iter().filter_map(reach).collect()
+}
+
+fn secrets(config: &Config) -> MadeUp {
+    let mut made_up = MadeUp::default();
+    for secret in config.vips.iter().filter_map(|v| v.auth_pass.as_ref()).map(|p| &p.value).chain(&config.key) {
+        match secret {
+            Secret::Literal(_) => {}
+            Secret::Env(name) => made_up.env.push(name.clone()),
+            Secret::File(path) => made_up.files.push(path.into()),
+            Secret::Credential(name) => made_up.credentials.push(name.clone()),
+        }
+    }
+    made_up
+}
+
+fn v4(address: IpAddr) -> Result<Ipv4Addr, TopologyError> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(TopologyError::NotV4(address)),
+    }
+}
+
+fn v4_target(target: SocketAddr) -> Option<SocketAddrV4> {
+    if let SocketAddr::V4(target) = target { Some(target) } else { None }
+}
+
+fn cidr(address: Ipv4Addr, prefix: u8) -> Option<Cidr> {
+    Cidr::new(IpAddr::V4(address), prefix).ok()
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn same(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
+    u32::from(a) & mask(prefix) == u32::from(b) & mask(prefix)
+}
