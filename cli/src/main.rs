@@ -1,6 +1,7 @@
 //! `hactl`: highly available addresses from one file. Here only the exit code is decided; words are in `report`.
 
 mod args;
+mod load;
 mod report;
 mod verbs;
 

@@ -10,3 +10,5 @@ pub mod driver;
 pub mod kernel;
 pub mod lab;
 pub mod netns;
+pub mod secrets;
+pub mod sources;

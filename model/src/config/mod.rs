@@ -3,11 +3,32 @@
 //! The decoder reads no files and no environment: the caller hands it [`Source`]s, and a secret stays a
 //! [`Secret`] that names where its value is to be had.
 
+pub mod codes;
 pub mod types;
 
+mod build;
+mod cursor;
+mod decode;
+mod draft;
+mod file;
+mod fingerprint;
+mod mask;
+mod mistakes;
+mod nodes;
+mod scalar;
+mod scan;
+mod service;
+#[cfg(test)]
+mod tests;
+mod vip;
+
+pub use mask::{Masked, masked};
 pub use types::*;
 
 use serde::Serialize;
+
+/// The most bytes of one source: a cluster of a thousand vips has a fifth of it.
+pub const SIZE_LIMIT: usize = 1 << 20;
 
 /// One file's text and the name that people know it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,4 +74,44 @@ pub struct Diagnostic {
     pub labels: Vec<(Span, String)>,
     /// What to write instead; the literal replacement where there is one.
     pub help: Vec<String>,
+}
+
+/// Everything that one run over the sources found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The cluster; absent exactly where a diagnostic is an error.
+    pub config: Option<Config>,
+    /// Every mistake, in the order of the sources.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a cluster from its sources: the file itself, then what it includes, in order.
+#[must_use]
+pub fn parse(sources: &[Source]) -> Parsed {
+    let mut out = mistakes::Mistakes::default();
+    let mut decoder = decode::Decoder::default();
+    let files: Vec<_> = sources.iter().enumerate().map(|(i, s)| file::File::new(i, s)).collect();
+    for file in &files {
+        match kdl::KdlDocument::parse_v2(&file.source.text) {
+            Ok(document) => decoder.document(file, &document, &mut out),
+            Err(error) => {
+                for d in error.diagnostics {
+                    let span = file.span(d.span.offset(), d.span.len());
+                    let title = d.message.unwrap_or_default();
+                    out.push(Diagnostic::error(codes::SYNTAX, title).at(span, d.label.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    decoder.draft.complete(&decoder.defaults);
+    let config = if out.has_errors() { None } else { build::Builder { files: &files, draft: &decoder.draft }.config() };
+    Parsed { config, diagnostics: out.list }
+}
+
+/// The patterns of a source's `include` nodes, in order.
+#[must_use]
+pub fn includes(source: &Source) -> Vec<String> {
+    let Ok(document) = kdl::KdlDocument::parse_v2(&source.text) else { return Vec::new() };
+    let argument = |node: &kdl::KdlNode| node.get(0).and_then(|v| v.as_string()).map(str::to_owned);
+    document.nodes().iter().filter(|n| n.name().value() == "include").filter_map(argument).collect()
 }

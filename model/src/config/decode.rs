@@ -1,0 +1,108 @@
+//! The top level of the language: each node to its decoder.
+
+use kdl::KdlDocument;
+
+use super::cursor::{Cursor, Names};
+use super::draft::{Defaults, Draft};
+use super::file::File;
+use super::mistakes::{Mistakes, did_you_mean};
+use super::{Diagnostic, codes, nodes, scalar, service, vip};
+
+/// Every node that may stand at the top.
+const NODES: [&str; 8] = ["cluster", "peer", "check", "vip", "service", "sysctl", "defaults", "include"];
+
+/// What later versions bring, and what to do until then.
+const LATER: [(&str, &str); 3] = [
+    ("group", "leave it out; track the same checks in both vips, so that they change state together"),
+    ("firewall", "leave it out; what services need is let through, other rules stay in your own nftables table"),
+    ("observe", "leave it out; `hactl status --json` says the same"),
+];
+
+/// Decodes documents into one draft.
+#[derive(Default)]
+pub(super) struct Decoder {
+    pub draft: Draft,
+    pub defaults: Defaults,
+    peers: Names,
+    checks: Names,
+    vips: Names,
+    services: Names,
+    sysctls: Names,
+}
+
+impl Decoder {
+    pub fn document(&mut self, file: &File<'_>, document: &KdlDocument, out: &mut Mistakes) {
+        for node in document.nodes() {
+            let cursor = Cursor::new(file, node);
+            match cursor.name() {
+                "cluster" => self.cluster(cursor, out),
+                "defaults" => self.defaults(cursor, out),
+                "include" => include(cursor, out),
+                _ => self.named(cursor, out),
+            }
+        }
+    }
+
+    fn named(&mut self, c: Cursor<'_>, out: &mut Mistakes) {
+        let draft = &mut self.draft;
+        match c.name() {
+            "peer" => {
+                draft.peers.extend(nodes::peer(c, out).filter(|p| self.peers.add("peer", &p.name, out)));
+            }
+            "check" => {
+                draft.checks.extend(nodes::check(c, out).filter(|k| self.checks.add("check", &k.name, out)));
+            }
+            "vip" => {
+                draft.vips.extend(vip::vip(c, out).filter(|v| self.vips.add("vip", &v.name, out)));
+            }
+            "service" => {
+                draft.services.extend(service::service(c, out).filter(|s| self.services.add("service", &s.name, out)));
+            }
+            "sysctl" => {
+                draft.sysctls.extend(nodes::sysctl(c, out).filter(|s| self.sysctls.add("sysctl", &s.key, out)));
+            }
+            name => match LATER.iter().find(|(later, _)| *later == name) {
+                Some((_, instead)) => out.later(name, c.span(), instead),
+                None => unknown(&c, out),
+            },
+        }
+    }
+
+    fn cluster(&mut self, c: Cursor<'_>, out: &mut Mistakes) {
+        let span = c.span();
+        match &self.draft.cluster {
+            Some(first) => out.duplicate("cluster", first.span, span),
+            None => self.draft.cluster = Some(nodes::cluster(c, out)),
+        }
+    }
+
+    fn defaults(&mut self, c: Cursor<'_>, out: &mut Mistakes) {
+        match self.defaults.span {
+            Some(first) => out.duplicate("defaults", first, c.span()),
+            None => self.defaults = nodes::defaults(c, out),
+        }
+    }
+}
+
+/// The pattern is the caller's matter; here only its form is judged.
+fn include(mut c: Cursor<'_>, out: &mut Mistakes) {
+    if let Some(value) = scalar::only_argument(&mut c, out) {
+        let _ = value.text(scalar::What { a: "a pattern of files", example: "\"nodes/*.kdl\"" }, out);
+    }
+    c.finish(out);
+}
+
+fn unknown(c: &Cursor<'_>, out: &mut Mistakes) {
+    let name = c.name();
+    let inside = match name {
+        "address" | "vrid" | "priority" | "unicast" | "preempt" | "track" | "advertise" | "auth-pass" => Some("vip"),
+        "backend" | "listen" | "balance" | "probe" => Some("service"),
+        _ => None,
+    };
+    let diagnostic = Diagnostic::error(codes::UNKNOWN_NODE, format!("there is no node {name} at the top of a file"))
+        .at(c.span(), "unknown node");
+    out.push(match inside {
+        Some(parent) => diagnostic.help(format!("it stands in a block: write `{parent} \"NAME\" {{ {name} … }}`")),
+        None => diagnostic.helps(did_you_mean(name, NODES.into_iter(), str::to_owned)),
+    });
+}

@@ -1,0 +1,88 @@
+//! The mistakes of a run, gathered.
+
+use super::codes::{self, Code};
+use super::{Diagnostic, Severity, Span};
+
+impl Diagnostic {
+    pub(super) fn error(code: Code, title: impl Into<String>) -> Self {
+        Diagnostic { severity: Severity::Error, code, title: title.into(), labels: Vec::new(), help: Vec::new() }
+    }
+
+    #[allow(dead_code)]
+    pub(super) fn warning(code: Code, title: impl Into<String>) -> Self {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, title) }
+    }
+
+    pub(super) fn at(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.labels.push((span, label.into()));
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    pub(super) fn helps(mut self, help: impl IntoIterator<Item = String>) -> Self {
+        self.help.extend(help);
+        self
+    }
+}
+
+/// Gathers diagnostics.
+#[derive(Default)]
+pub(super) struct Mistakes {
+    pub list: Vec<Diagnostic>,
+    /// Part of the text could not be read, so that what is absent may stand there.
+    #[expect(dead_code)]
+    pub incomplete: bool,
+}
+
+impl Mistakes {
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    pub fn duplicate(&mut self, what: &str, first: Span, again: Span) {
+        self.push(
+            Diagnostic::error(codes::DUPLICATE, format!("{what} stands twice"))
+                .at(again, "again here")
+                .at(first, "first here")
+                .help("keep one of them"),
+        );
+    }
+
+    pub fn later(&mut self, what: &str, span: Span, instead: &str) {
+        self.push(
+            Diagnostic::error(codes::LATER_FEATURE, format!("{what} is not available in this version"))
+                .at(span, "not available yet")
+                .help(instead),
+        );
+    }
+}
+
+/// The nearest of the known names, as a help line, and otherwise what there is.
+pub(super) fn did_you_mean<'a>(
+    wrong: &str,
+    known: impl Iterator<Item = &'a str>,
+    write: impl Fn(&str) -> String,
+) -> Vec<String> {
+    /// Above this likeness (Jaro-Winkler) a name is taken for a typing error of another.
+    const LIKE: f64 = 0.8;
+    let known: Vec<&str> = known.collect();
+    let key = wrong.to_lowercase().replace('_', "-");
+    let near = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&key, &name.to_lowercase()), *name))
+        .filter(|(like, _)| *like >= LIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((_, name)) => vec![format!("did you mean `{}`?", write(name))],
+        None if known.is_empty() => vec![],
+        None => vec![format!("there is: {}", known.iter().map(|n| write(n)).collect::<Vec<_>>().join(", "))],
+    }
+}

@@ -1,0 +1,239 @@
+//! `vip "ui" { … }`.
+
+use std::time::Duration;
+
+use super::cursor::{Cursor, Value};
+use super::draft::{Member, TrackDraft, VipDraft, VipSettings};
+use super::file::{Field, Spanned};
+use super::mistakes::Mistakes;
+use super::nodes::either;
+use super::scalar::{identity, only_argument, setting};
+use super::{Checksum, Diagnostic, Preempt, Version, codes};
+use crate::units::{Cidr, Priority, Vrid};
+
+/// How long a better router can be made to wait (keepalived's limit is 1000 s; a day is beyond any use).
+const DELAY: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+/// A weight that moves any priority to any other.
+const WEIGHT: i64 = 253;
+
+pub(super) fn vip(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<VipDraft> {
+    let name = identity(&mut c, out);
+    let addresses = addresses(&mut c, out);
+    let vrid = setting(&mut c, "vrid", out, |v, out| {
+        let n = v.number("a vrid", 1..=255, out)?;
+        Some(Spanned { value: Vrid::try_from(u8::try_from(n.value).ok()?).ok()?, span: n.span })
+    });
+    if vrid.is_absent() {
+        out.push(
+            Diagnostic::error(codes::MISSING, format!("{} has no vrid", c.title()))
+                .at(c.span(), "which virtual router is it?")
+                .help("write `vrid 51`, a number from 1 to 255 that nobody else on the segment uses"),
+        );
+    }
+    let settings = settings(&mut c, out);
+    c.finish(out);
+    Some(VipDraft { name: name?, addresses, vrid, settings })
+}
+
+fn addresses(c: &mut Cursor<'_>, out: &mut Mistakes) -> Vec<Spanned<Cidr>> {
+    let mut addresses: Vec<Spanned<Cidr>> = Vec::new();
+    let nodes = c.children("address");
+    if nodes.is_empty() {
+        out.push(
+            Diagnostic::error(codes::MISSING, format!("{} has no address", c.title()))
+                .at(c.span(), "what is held?")
+                .help("write `address \"192.0.2.10/24\"`"),
+        );
+    }
+    for mut node in nodes {
+        let values = node.arguments();
+        if values.is_empty() {
+            let _ = only_argument(&mut node, out);
+        }
+        for value in values {
+            let Some(address) = value.cidr(out).filter(|a| can_be_held(a, &value, out)) else { continue };
+            match addresses.iter().find(|a| a.value.address() == address.value.address()) {
+                Some(first) => out.duplicate(&format!("address {}", address.value.address()), first.span, address.span),
+                None => addresses.push(address),
+            }
+        }
+        node.finish(out);
+    }
+    addresses
+}
+
+/// Refuses what no machine can hold: groups, the network's own address and its broadcast address.
+fn can_be_held(cidr: &Spanned<Cidr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
+    let Some(address) = cidr.value.v4() else {
+        out.push(
+            value
+                .wrong(codes::LATER_IPV6, "an IPv6 address cannot be a vip in this version", "IPv6")
+                .help("leave it out, and keep the IPv4 addresses"),
+        );
+        return false;
+    };
+    let prefix = cidr.value.prefix();
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    let host = u32::from(address) & host_bits;
+    let why = match () {
+        _ if address.is_multicast() => "this is the address of a multicast group",
+        _ if address.is_unspecified() || address.is_broadcast() => "this is no machine's address",
+        _ if address.is_loopback() => "a loopback address is reached by nobody else",
+        _ if prefix == 0 => "a prefix of 0 would make the whole of IPv4 one segment",
+        _ if prefix < 31 && host == 0 => "this is the network's own address",
+        _ if prefix < 31 && host == host_bits => "this is the network's broadcast address",
+        _ => return true,
+    };
+    let help = match prefix {
+        1..31 => format!(
+            "write an address between \"{}/{prefix}\" and \"{}/{prefix}\"",
+            std::net::Ipv4Addr::from((u32::from(address) & !host_bits) + 1),
+            std::net::Ipv4Addr::from((u32::from(address) | host_bits) - 1)
+        ),
+        _ => "write an address that a machine can hold, as in \"192.0.2.10/24\"".into(),
+    };
+    let diagnostic = value.wrong(codes::BAD_ADDRESS, format!("{} cannot be a vip", cidr.value), why);
+    out.push(if address.is_multicast() || address.is_loopback() {
+        diagnostic.help("write an address that a machine can hold, as in \"192.0.2.10/24\"")
+    } else {
+        diagnostic.help(help)
+    });
+    false
+}
+
+/// Everything that may also stand in `defaults { vip { … } }`.
+pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> VipSettings {
+    c.later(
+        &[
+            ("virtual-mac", "leave it out: the interface's own MAC is used, and gratuitous ARP tells the move"),
+            ("gratuitous-arp", "leave it out: it is sent at once and again after 5s"),
+            ("lvs", "write a `service`"),
+        ],
+        out,
+    );
+    VipSettings {
+        interface: setting(c, "interface", out, |v, out| v.interface(out)),
+        priorities: priorities(c, out),
+        unicast: either(c, "unicast", "multicast", out),
+        version: setting(c, "version", out, |v, out| {
+            let n = v.number("the version of VRRP", 2..=3, out)?;
+            Some(Spanned { value: if n.value == 2 { Version::V2 } else { Version::V3 }, span: n.span })
+        }),
+        advertise: setting(c, "advertise", out, advertise),
+        preempt: preempt(c, out),
+        auth_pass: setting(c, "auth-pass", out, |v, out| v.secret(out)),
+        checksum: setting(c, "checksum", out, |v, out| {
+            let words = [("pseudo-header", Checksum::PseudoHeader), ("message", Checksum::Message)];
+            v.word("checksum", &words, out)
+        }),
+        track: track(c, out),
+        notify: setting(c, "notify", out, |v, out| v.path(out)),
+    }
+}
+
+/// Whether the wire can carry it is judged when the version is known.
+fn advertise(v: &Value<'_>, out: &mut Mistakes) -> Option<Spanned<Duration>> {
+    v.duration(Duration::ZERO..=Duration::from_secs(24 * 3600), out)
+}
+
+fn priorities(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<Vec<Member>> {
+    let Some(mut node) = c.child("priority", out) else { return Field::Absent };
+    let span = node.span();
+    if let Some(value) = node.argument() {
+        node.arguments();
+        out.push(value.wrong(codes::SURPLUS, "a priority belongs to a peer", "whose?").help(
+            "the file is the same on every machine: write one entry per member, as in `priority pve1=150 pve2=140`",
+        ));
+        return Field::Bad;
+    }
+    let entries = node.properties(out);
+    node.finish(out);
+    if entries.is_empty() {
+        out.push(
+            Diagnostic::error(codes::MISSING, "priority names no member")
+                .at(span, "nothing follows")
+                .help("write one entry per member, as in `priority pve1=150 pve2=140`"),
+        );
+        return Field::Bad;
+    }
+    let members = entries
+        .into_iter()
+        .map(|(peer, value)| {
+            let priority = value.number("a priority", 1..=255, out).and_then(|n| {
+                Some(Spanned { value: Priority::try_from(u8::try_from(n.value).ok()?).ok()?, span: n.span })
+            });
+            Member { peer, priority }
+        })
+        .collect();
+    Field::Good(Spanned { value: members, span })
+}
+
+fn preempt(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<Preempt> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum When {
+        Always,
+        After,
+        Never,
+    }
+    let Some(mut node) = c.child("preempt", out) else { return Field::Absent };
+    let words = [("always", When::Always), ("after", When::After), ("never", When::Never)];
+    let when = only_argument(&mut node, out).and_then(|v| v.word("kind of preemption", &words, out));
+    let delay = node.property("delay", out);
+    let wait = delay.and_then(|v| v.duration(DELAY, out));
+    node.finish(out);
+    let Some(when) = when else { return Field::Bad };
+    let value = match (when.value, delay, wait) {
+        (When::After, _, Some(wait)) => Preempt::After(wait.value),
+        (When::After, Some(_), None) => return Field::Bad,
+        (When::After, None, _) => {
+            out.push(
+                Diagnostic::error(codes::MISSING, "preempt \"after\" needs its delay")
+                    .at(when.span, "after how long?")
+                    .help("write `preempt \"after\" delay=\"5m\"`"),
+            );
+            return Field::Bad;
+        }
+        (_, Some(delay), _) => {
+            out.push(
+                delay
+                    .wrong(codes::SURPLUS, "a delay belongs to preempt \"after\"", "nothing is delayed here")
+                    .help(format!("write `preempt \"after\" delay={}`, or leave the delay out", delay.shown())),
+            );
+            return Field::Bad;
+        }
+        (When::Always, ..) => Preempt::Immediately,
+        (When::Never, ..) => Preempt::Never,
+    };
+    Field::Good(Spanned { value, span: when.span })
+}
+
+fn track(c: &mut Cursor<'_>, out: &mut Mistakes) -> Vec<TrackDraft> {
+    let mut tracked: Vec<TrackDraft> = Vec::new();
+    for mut node in c.children("track") {
+        let check = only_argument(&mut node, out).and_then(|v| v.name(out));
+        let weight = match node.property("weight", out) {
+            None => Field::Absent,
+            Some(v) => Field::present(weight(&v, out)),
+        };
+        node.finish(out);
+        let Some(check) = check else { continue };
+        match tracked.iter().find(|t| t.check.value == check.value) {
+            Some(first) => out.duplicate(&format!("track \"{}\"", check.value), first.check.span, check.span),
+            None => tracked.push(TrackDraft { check, weight }),
+        }
+    }
+    tracked
+}
+
+fn weight(v: &Value<'_>, out: &mut Mistakes) -> Option<Spanned<i16>> {
+    let n = v.number("a weight", -WEIGHT..=WEIGHT, out)?;
+    if n.value == 0 {
+        out.push(
+            v.wrong(codes::OUT_OF_RANGE, "a weight of 0 changes nothing", "0")
+                .help("leave it out: without a weight the failing check takes the vip away"),
+        );
+        return None;
+    }
+    Some(Spanned { value: i16::try_from(n.value).ok()?, span: n.span })
+}
