@@ -3,7 +3,7 @@
 use runtime::sources::{self, Loaded};
 
 use crate::args::Arguments;
-use crate::report::{self, Exit, Failure};
+use crate::report::{self, Failure};
 
 /// Loads the configuration that the command line names and prints its warnings.
 ///
