@@ -5,6 +5,7 @@
 //! - `unsafe` stands in one small module a subsystem, each block with its reason;
 //! - every queue, retry and loop has a named limit.
 
+pub mod apply;
 pub mod control;
 pub mod driver;
 pub mod kernel;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use caps::{CapSet, Capability};
 use model::observed::{Address, Link, OBSERVED_VERSION, OUR_MARK, Observed, Record, SysctlBefore, Wanted};
-use model::plan::Operation;
+use model::plan::{Operation, Plan, Step};
 use model::units::{Cidr, InterfaceName};
 
 use super::{Kernel, KernelError, netlink, nftables, others, record, sysctl};
@@ -21,6 +22,22 @@ impl Linux {
     /// With the directory of the record and the control socket; nothing is opened or made.
     pub fn new(state: &Path) -> Linux {
         Linux { state: state.to_owned() }
+    }
+
+    /// Whether this process could perform such a plan, judged before anything is changed.
+    ///
+    /// # Errors
+    /// Where rights, a program, or room in the state directory are missing.
+    pub fn ready(&self, plan: &Plan) -> Result<(), KernelError> {
+        let admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN);
+        if !admin.unwrap_or(false) {
+            return Err(KernelError::NotPermitted { what: "changing this machine's network".into() });
+        }
+        let tables = |s: &Step| matches!(s.operation, Operation::LoadTable { .. } | Operation::DeleteTable { .. });
+        if plan.steps.iter().any(tables) {
+            nftables::installed()?;
+        }
+        record::writable(&self.state)
     }
 
     fn set_sysctl(&self, key: &str, value: &str, becomes: Option<&SysctlBefore>) -> Result<(), KernelError> {

@@ -11,6 +11,13 @@ use super::{KernelError, netlink};
 /// Our tables by the family they are in.
 const OURS: [(&str, u8); 2] = [("ip hactl", libc::NFPROTO_IPV4 as u8), ("ip6 hactl", libc::NFPROTO_IPV6 as u8)];
 
+/// Whether `nft` is there to be run.
+pub(super) fn installed() -> Result<(), KernelError> {
+    program::find("nft", std::env::var_os("PATH").as_deref())
+        .map(drop)
+        .ok_or_else(|| KernelError::NoProgram { program: "nft".into() })
+}
+
 /// The text of each of our tables that exists, without counters' values.
 pub(super) fn list() -> Result<BTreeMap<String, String>, KernelError> {
     let mut tables = BTreeMap::new();

@@ -63,6 +63,13 @@ pub fn save(state: &Path, record: &Record) -> Result<(), KernelError> {
     replace(&path(state), &bytes)
 }
 
+/// Whether a record could be written there.
+pub(super) fn writable(state: &Path) -> Result<(), KernelError> {
+    let probe = state.join("record.probe");
+    replace(&probe, b"{}")?;
+    fs::remove_file(&probe).map_err(|e| KernelError::State { path: probe.display().to_string(), why: e.to_string() })
+}
+
 /// Identity of this boot, from the kernel.
 pub(super) fn boot_id() -> Result<String, KernelError> {
     let path = "/proc/sys/kernel/random/boot_id";
@@ -73,10 +80,7 @@ pub(super) fn boot_id() -> Result<String, KernelError> {
 
 /// Replaces a file as a whole: readers see the one before or the one after, also after a crash.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
-    let failed = |e: std::io::Error| match e.kind() {
-        ErrorKind::PermissionDenied => KernelError::NotPermitted { what: format!("writing {}", path.display()) },
-        _ => KernelError::State { path: path.display().to_string(), why: e.to_string() },
-    };
+    let failed = |e: std::io::Error| KernelError::State { path: path.display().to_string(), why: e.to_string() };
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir).map_err(failed)?;
     let new = path.with_extension("new");
