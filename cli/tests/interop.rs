@@ -1,6 +1,6 @@
 //! hactl and Debian's keepalived in one cluster: one master always, failover both ways, no complaint.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
 mod support;
 

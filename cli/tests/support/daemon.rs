@@ -9,10 +9,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime::netns::Namespace;
 
+/// A line and when it came.
+pub type Line = (Instant, String);
+
 /// Lines as they come, from any of a program's outputs.
 #[derive(Clone, Default)]
 pub struct Lines {
-    shared: Arc<(Mutex<Vec<(Instant, String)>>, Condvar)>,
+    shared: Arc<(Mutex<Vec<Line>>, Condvar)>,
 }
 
 impl Lines {
@@ -27,7 +30,7 @@ impl Lines {
     }
 
     /// Everything so far.
-    pub fn all(&self) -> Vec<(Instant, String)> {
+    pub fn all(&self) -> Vec<Line> {
         self.shared.0.lock().unwrap().clone()
     }
 
@@ -37,7 +40,7 @@ impl Lines {
     }
 
     /// Waits until `found` gives something for the lines so far.
-    pub fn wait<T>(&self, patience: Duration, found: impl Fn(&[(Instant, String)]) -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, patience: Duration, found: impl Fn(&[Line]) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + patience;
         let mut lines = self.shared.0.lock().unwrap();
         loop {
@@ -92,7 +95,9 @@ impl Daemon {
         // Stopped first: a parent would start a dead child again, and a child would tidy up after a dead parent.
         let family = self.family();
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-            family.iter().for_each(|pid| drop(kill(pid_of(*pid), signal)));
+            for pid in &family {
+                let _ = kill(pid_of(*pid), signal);
+            }
         }
         let _ = self.child.wait();
     }

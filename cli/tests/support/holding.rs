@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::daemon::Line;
 use super::{Daemon, Segment};
 
 /// Watches every machine of a segment for an address coming and going.
@@ -48,12 +49,12 @@ impl Holding {
         self.held_in(&self.monitors[machine].output.all())
     }
 
-    fn held_in(&self, lines: &[(Instant, String)]) -> bool {
+    fn held_in(&self, lines: &[Line]) -> bool {
         self.changes_in(lines).last().is_some_and(|last| last.1)
     }
 
     /// An address that is only changed (its lifetime, its mark) is told again by the kernel and not counted twice.
-    fn changes_in(&self, lines: &[(Instant, String)]) -> Vec<(Instant, bool)> {
+    fn changes_in(&self, lines: &[Line]) -> Vec<(Instant, bool)> {
         let mut changes: Vec<(Instant, bool)> = Vec::new();
         for (at, line) in lines.iter().filter(|(_, line)| line.contains(&self.address)) {
             let held = !line.starts_with("Deleted");
