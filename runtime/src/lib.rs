@@ -6,10 +6,13 @@
 //! - every queue, retry and loop has a named limit.
 
 pub mod apply;
+pub mod check;
+pub mod clock;
 pub mod control;
 pub mod driver;
 pub mod kernel;
 pub mod lab;
 pub mod netns;
+pub mod notify;
 pub mod secrets;
 pub mod sources;

@@ -1,0 +1,241 @@
+//! Watches: tries repeated at their pace, with rise and fall. Each is a task of its own: one that panics is logged and
+//! goes on with its next try, one that hangs holds up nobody.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use model::config::Pace;
+use model::health::Health;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::{Attempt, Outcome, attempt, process};
+use crate::clock;
+use crate::control;
+
+/// First tries of many watches are spread over this long, so that a start does not fire them in one burst.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// Least time between a process's death and the next look: a scan of /proc takes milliseconds of a processor.
+const RESTLESS: Duration = Duration::from_millis(10);
+
+/// What a watch is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A check of this machine, by its name.
+    Check(String),
+    /// A backend of a service.
+    Backend {
+        /// The service's name.
+        service: String,
+        /// The backend's name.
+        backend: String,
+        /// Where it listens.
+        target: SocketAddr,
+    },
+}
+
+/// What is tried for whom, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Whom the results are about.
+    pub subject: Subject,
+    /// What is tried.
+    pub attempt: Attempt,
+    /// How often and how patiently.
+    pub pace: Pace,
+}
+
+/// What a try brought.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// How it is now.
+    pub health: control::Health,
+    /// The new state, where this try changed it (or was the first to tell).
+    pub changed: Option<bool>,
+}
+
+/// All watches that run.
+#[derive(Debug)]
+pub struct Watches {
+    running: Vec<(Watch, AbortHandle)>,
+    findings: mpsc::Sender<Finding>,
+}
+
+impl Watches {
+    /// None yet; what they find goes to `findings`.
+    pub fn new(findings: mpsc::Sender<Finding>) -> Self {
+        Watches { running: vec![], findings }
+    }
+
+    /// Ends the watches that are not wanted any more and starts those that are new; equal ones go on undisturbed.
+    /// Returns the subjects that are new, whose health is therefore not known.
+    pub fn set(&mut self, wanted: Vec<Watch>) -> Vec<Subject> {
+        self.running.retain(|(watch, task)| {
+            let keep = wanted.contains(watch);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        let running: Vec<Watch> = self.running.iter().map(|(w, _)| w.clone()).collect();
+        let new: Vec<Watch> = wanted.into_iter().filter(|w| !running.contains(w)).collect();
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX).max(1);
+        let mut subjects = vec![];
+        for (i, watch) in (0u32..).zip(new) {
+            // Checks decide who may be master: they never wait.
+            let delay = match watch.subject {
+                Subject::Check(_) => Duration::ZERO,
+                Subject::Backend { .. } => watch.pace.every.min(SPREAD) / count * i,
+            };
+            subjects.push(watch.subject.clone());
+            let task = tokio::spawn(repeat(watch.clone(), delay, self.findings.clone()));
+            self.running.push((watch, task.abort_handle()));
+        }
+        subjects
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for (_, task) in &self.running {
+            task.abort();
+        }
+    }
+}
+
+async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) {
+    tokio::time::sleep(delay).await;
+    let mut ticks = tokio::time::interval(watch.pace.every.max(Duration::from_millis(1)));
+    // A try that outlasts its pace is followed by the next one `every` later, not by a burst.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tally = Tally::new(watch.pace);
+    let mut standing = vec![];
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // A death is a reason to look again at once; a process that dies all the time is not.
+            () = process::death(&standing) => tokio::time::sleep(RESTLESS).await,
+        }
+        let start = Instant::now();
+        let tried = AssertUnwindSafe(attempt(&watch.attempt, watch.pace.timeout)).catch_unwind().await;
+        let Ok((outcome, processes)) = tried else {
+            // The panic hook has printed where; a defect of ours says nothing about the other side's health.
+            tracing::error!("a try of {} panicked and is left out; the next one follows", watch.attempt);
+            continue;
+        };
+        standing = processes;
+        let changed = tally.record(&outcome, start.elapsed());
+        let finding = Finding { subject: watch.subject.clone(), health: tally.health.clone(), changed };
+        if findings.send(finding).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Results so far.
+struct Tally {
+    pace: Pace,
+    model: Health,
+    health: control::Health,
+}
+
+impl Tally {
+    fn new(pace: Pace) -> Self {
+        let health = control::Health {
+            up: None,
+            against: 0,
+            needed: 0,
+            code: String::new(),
+            detail: String::new(),
+            took_us: 0,
+            since: clock::now(),
+            failures: 0,
+            times_down: 0,
+        };
+        Tally { pace, model: Health::new(pace), health }
+    }
+
+    fn record(&mut self, outcome: &Outcome, took: Duration) -> Option<bool> {
+        let changed = self.model.record(outcome.ok);
+        let h = &mut self.health;
+        h.code = outcome.code.to_owned();
+        h.detail.clone_from(&outcome.detail);
+        h.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        h.failures += u64::from(!outcome.ok);
+        if let Some(up) = changed {
+            h.times_down += u64::from(!up && h.up.is_some());
+            h.up = Some(up);
+            h.since = clock::now();
+        }
+        h.against = if changed.is_some() || h.up == Some(outcome.ok) { 0 } else { h.against + 1 };
+        h.needed = if h.up == Some(true) { self.pace.fall } else { self.pace.rise };
+        changed
+    }
+}
+
+/// The health of everything that is watched, as last found.
+pub type Healths = BTreeMap<Subject, control::Health>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn watch(attempt: Attempt) -> Watch {
+        let ms = Duration::from_millis;
+        Watch {
+            subject: Subject::Check("x".into()),
+            attempt,
+            pace: Pace { every: ms(5), timeout: ms(200), fall: 3, rise: 2 },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_closes_is_down_after_fall_tries_and_up_again_after_rise() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, mut findings) = mpsc::channel(1);
+        let mut watches = Watches::new(sender);
+        assert_eq!(watches.set(vec![watch(Attempt::Tcp(address))]).len(), 1);
+        let mut until = async |up: bool| {
+            tokio::time::timeout(Duration::from_secs(5), async {
+                loop {
+                    let finding = findings.recv().await.unwrap();
+                    if finding.changed == Some(up) {
+                        return finding.health;
+                    }
+                }
+            })
+            .await
+            .unwrap()
+        };
+        assert_eq!(until(true).await.code, "L4OK");
+        drop(listener);
+        let down = until(false).await;
+        assert_eq!((down.code.as_str(), down.failures, down.times_down), ("L4CON", 3, 1));
+        let _listener = TcpListener::bind(address).await.unwrap();
+        assert_eq!(until(true).await.up, Some(true));
+        assert!(watches.set(vec![watch(Attempt::Tcp(address))]).is_empty(), "an equal watch goes on");
+        assert!(watches.set(vec![]).is_empty());
+        assert!(watches.running.is_empty());
+    }
+
+    #[test]
+    fn a_backend_on_its_way_down_says_how_far() {
+        let mut tally = Tally::new(watch(Attempt::Process(vec![])).pace);
+        let bad = Outcome::bad("L4CON", "refused");
+        let good = Outcome::good("L4OK", "");
+        while tally.record(&good, Duration::ZERO).is_none() {}
+        tally.record(&bad, Duration::from_micros(7));
+        assert_eq!((tally.health.up, tally.health.against, tally.health.needed), (Some(true), 1, 3));
+        tally.record(&good, Duration::ZERO);
+        assert_eq!(tally.health.against, 0);
+    }
+}
