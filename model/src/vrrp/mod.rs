@@ -1,11 +1,26 @@
 //! VRRP, sans I/O: RFC 9568 (version 3) and RFC 3768 (version 2) as values in and values out.
 //!
 //! MASTER, BACKUP and FAULT are what people see, as in keepalived; the RFC's Active and Backup are the same states.
+//!
+//! Absent on purpose: timers (a deadline is state, see [`Router::deadline`]), sockets, and any trust in what a packet
+//! says before it has been judged.
 
+mod addresses;
+mod cause;
 pub mod effect;
 pub mod input;
+mod instance;
+mod judge;
+pub mod packet;
+mod receive;
+mod reload;
+pub mod router;
 pub mod settings;
+pub mod timing;
+mod turn;
 
+pub use cause::Cause;
 pub use effect::{Effect, Event, VipState, VipStatus};
 pub use input::{Input, LinkState, Received};
+pub use router::Router;
 pub use settings::{Password, Settings};

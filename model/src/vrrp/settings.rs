@@ -1,7 +1,7 @@
 //! What one virtual router is told: the configuration with its secret resolved.
 
 use crate::config::{Checksum, Preempt, Version};
-use crate::desired::Reach;
+use crate::desired::{DesiredVip, Reach};
 use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
 /// VRRPv2's simple password: at most 8 bytes, zero-padded, never printed.
@@ -15,6 +15,11 @@ impl Password {
         let text = text.as_bytes();
         bytes.get_mut(..text.len()).filter(|b| !b.is_empty())?.copy_from_slice(text);
         Some(Password(bytes))
+    }
+
+    /// As it stood in a packet.
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Password(bytes)
     }
 
     /// As it stands in the packet.
@@ -48,7 +53,13 @@ pub struct Settings {
     pub version: Version,
     /// Advert interval.
     pub advertise: Centiseconds,
-    /// Whether it takes over from a worse master.
+    /// Whether it takes over from a worse master that lives.
+    ///
+    /// `Never` is the RFC's Preempt_Mode false: a living master stays whatever the priorities become, also when its own
+    /// is lowered by the weight of a check or by a reload. Priorities then decide only who follows a master that has
+    /// gone silent or has said goodbye; what must move a held vip in this mode is a check without weight (FAULT).
+    /// `After` takes over when a worse master has been heard for that long without a better one in between. The
+    /// address owner (255) always preempts (RFC 9568 §6.1).
     pub preempt: Preempt,
     /// VRRPv2's simple password.
     pub password: Option<Password>,
@@ -56,4 +67,24 @@ pub struct Settings {
     pub checksum: Checksum,
     /// Tracked checks by name with their weights; `None` is FAULT when down.
     pub track: Vec<(String, Option<i16>)>,
+}
+
+impl Settings {
+    /// What the machine's own vip says, with its password resolved by the caller.
+    pub fn new(vip: &DesiredVip, password: Option<Password>) -> Settings {
+        Settings {
+            name: vip.name.clone(),
+            interface: vip.interface.clone(),
+            vrid: vip.vrid,
+            priority: vip.priority,
+            addresses: vip.addresses.clone(),
+            reach: vip.reach.clone(),
+            version: vip.version,
+            advertise: vip.advertise,
+            preempt: vip.preempt,
+            password,
+            checksum: vip.checksum,
+            track: vip.track.clone(),
+        }
+    }
 }

@@ -1,0 +1,131 @@
+//! Asking the kernel for addresses and to be rid of them, and living with its answers.
+
+use super::cause::is_power_of_ten;
+use super::instance::{Instance, State};
+use super::timing;
+use super::turn::Turn;
+use super::{Effect, Event, VipState};
+use crate::units::{Cidr, Moment};
+
+/// Answers that may be on their way from the driver, which carries out one input's effects before it brings the next:
+/// more than these means that it does not answer, and the oldest are forgotten.
+const PENDING: usize = 16;
+
+/// The kernel's words on a Hold, and when it is asked again.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) words: String,
+    pub(super) retry_at: Moment,
+}
+
+/// Addresses that the kernel would not delete, and when it is asked again.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    pub(super) addresses: Vec<Cidr>,
+    pub(super) retry_at: Moment,
+    pub(super) failures: u32,
+}
+
+/// An effect that the driver has not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// With the number of the mastership it belongs to.
+    Hold(u64),
+    Release(Vec<Cidr>),
+    /// Of a virtual router of the same name before a reload; nobody waits for it any more.
+    Past,
+}
+
+impl Instance {
+    /// Asks the kernel for these addresses; the answer belongs to this mastership.
+    pub(super) fn hold(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
+        if let Some(stuck) = &mut self.stuck {
+            stuck.addresses.retain(|a| !addresses.contains(a));
+        }
+        self.await_answer(Pending::Hold(self.counters.terms));
+        let (vip, interface) = (self.settings.name.clone(), self.settings.interface.clone());
+        turn.push(Effect::Hold { vip, interface, addresses });
+    }
+
+    /// Asks the kernel to be rid of these addresses.
+    pub(super) fn release(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
+        self.await_answer(Pending::Release(addresses.clone()));
+        let (vip, interface) = (self.settings.name.clone(), self.settings.interface.clone());
+        turn.push(Effect::Release { vip, interface, addresses });
+    }
+
+    fn await_answer(&mut self, pending: Pending) {
+        if self.pending.len() == PENDING {
+            self.pending.pop_front();
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// How many effects the driver has yet to answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Lets answers to a predecessor of the same name pass by.
+    pub(super) fn expect_past(&mut self, answers: usize) {
+        self.pending.extend(std::iter::repeat_n(Pending::Past, answers));
+    }
+
+    /// The driver has carried out the oldest effect that it had not answered.
+    pub(super) fn done(&mut self, turn: &mut Turn, result: Result<(), String>) {
+        let ours = self.counters.terms;
+        match (self.pending.pop_front(), result) {
+            (Some(Pending::Hold(term)), Ok(())) if term == ours => {
+                self.refusals = 0;
+                if let State::Master(h) = &mut self.state {
+                    h.standing = !self.pending.contains(&Pending::Hold(term));
+                }
+            }
+            (Some(Pending::Hold(term)), Err(words)) if term == ours && self.name() == VipState::Master => {
+                self.refusals = self.refusals.saturating_add(1);
+                self.refusal = Some(Refusal { words, retry_at: turn.now + timing::retry_after(self.refusals) });
+                self.assess(turn);
+            }
+            (Some(Pending::Release(addresses)), Err(words)) => self.keep_releasing(turn, (addresses, words)),
+            (Some(Pending::Release(_)), Ok(())) => self.stuck = None,
+            (Some(Pending::Hold(_) | Pending::Past) | None, _) => {}
+        }
+    }
+
+    /// An address that stays where it must not be answers ARP beside the new master: the kernel is asked again.
+    fn keep_releasing(&mut self, turn: &mut Turn, refused: (Vec<Cidr>, String)) {
+        let (mut addresses, words) = refused;
+        if let State::Master(_) = self.state {
+            addresses.retain(|a| !self.settings.addresses.contains(a));
+        }
+        let failures = self.stuck.as_ref().map_or(0, |s| s.failures).saturating_add(1);
+        if is_power_of_ten(u64::from(failures)) {
+            let what = format!("the addresses could not be released, trying again: {words}");
+            turn.tell(Event::Warning { vip: self.settings.name.clone(), what });
+        }
+        let retry_at = turn.now + timing::retry_after(failures);
+        self.stuck = (!addresses.is_empty()).then_some(Stuck { addresses, retry_at, failures });
+    }
+
+    pub(super) fn release_again(&mut self, turn: &mut Turn) {
+        let Some(stuck) = self.stuck.as_mut().filter(|s| s.retry_at <= turn.now) else { return };
+        let addresses = stuck.addresses.clone();
+        if addresses.is_empty() {
+            self.stuck = None;
+            return;
+        }
+        stuck.retry_at = turn.now + timing::retry_after(stuck.failures.saturating_add(1));
+        self.release(turn, addresses);
+    }
+
+    /// Somebody else took an address away that we hold: it is put back, alone, and mastership stays.
+    pub(super) fn restore(&mut self, turn: &mut Turn, cidr: Cidr) {
+        if !matches!(self.state, State::Master(_)) || !self.settings.addresses.contains(&cidr) {
+            return;
+        }
+        self.counters.restored += 1;
+        self.hold(turn, vec![cidr]);
+        let what = format!("{cidr} on {} was removed by someone else", self.settings.interface);
+        turn.tell(Event::Restored { vip: self.settings.name.clone(), what });
+    }
+}

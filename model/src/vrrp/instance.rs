@@ -1,0 +1,500 @@
+//! One virtual router's state and the ways between its states. [`Instance::enter_master`] and
+//! [`Instance::leave_master`] own every effect of becoming and of ceasing to be master.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use super::addresses::{Pending, Refusal, Stuck};
+use super::cause::{Drops, is_power_of_ten};
+use super::packet::{self, Advert, Auth, Body};
+use super::timing;
+use super::turn::Turn;
+use super::{Effect, Event, LinkState, Settings, VipState, VipStatus};
+use crate::config::{Checksum, Preempt, Version};
+use crate::desired::Reach;
+use crate::units::{Centiseconds, Moment, Priority};
+
+/// A virtual router.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) settings: Settings,
+    /// `None` until the driver has spoken of it.
+    pub(super) link: Option<LinkState>,
+    /// Results of tracked checks; one that has none yet is missing.
+    pub(super) checks: BTreeMap<String, bool>,
+    pub(super) state: State,
+    /// When its deadline was last written into the router's index.
+    pub(super) registered: Option<Moment>,
+    pub(super) counters: Counters,
+    /// Address and priority of the master last heard, and when.
+    pub(super) heard: Option<(Ipv4Addr, u8, Moment)>,
+    pub(super) since: Moment,
+    pub(super) why: Option<String>,
+    /// Checks that have not reported count as down from here on.
+    pub(super) out_of_patience: bool,
+    pub(super) refusal: Option<Refusal>,
+    /// Holds that the kernel refused in a row.
+    pub(super) refusals: u32,
+    pub(super) stuck: Option<Stuck>,
+    pub(super) pending: VecDeque<Pending>,
+}
+
+/// What the state knows beyond its name.
+#[derive(Debug)]
+pub(super) enum State {
+    Init,
+    Backup(Listening),
+    Master(Holding),
+    Fault,
+}
+
+/// A Backup's timers.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// The master is dead when this comes.
+    pub(super) down_at: Moment,
+    /// The master's advert interval as far as it is known (RFC 9568 §6.1, Active_Adver_Interval).
+    pub(super) interval: Centiseconds,
+    /// `Preempt::After`: the worse master has been borne long enough when this comes.
+    pub(super) preempt_at: Option<Moment>,
+    /// The master is dead, but a check has not reported yet.
+    pub(super) overdue: bool,
+    /// The timers were once put off because they were looked at late; never twice in one silence, so that a machine
+    /// which is always late still takes over.
+    pub(super) put_off: bool,
+    entered: Moment,
+}
+
+/// A master's timers.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) advert_at: Moment,
+    /// Gratuitous ARP again, once, after taking over.
+    pub(super) announce_at: Option<Moment>,
+    /// When the last advert left, scheduled or not.
+    pub(super) spoke_at: Moment,
+    /// The interval that it told, which the peers count our silence with.
+    pub(super) spoken: Centiseconds,
+    /// Adverts out of turn since the last scheduled one.
+    pub(super) answers: u8,
+    /// Gratuitous ARP out of turn since the last scheduled advert.
+    pub(super) announced: bool,
+    /// The kernel has confirmed the addresses.
+    pub(super) standing: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) received: u64,
+    pub(super) drops: Drops,
+    pub(super) restored: u64,
+    pub(super) nearest: u16,
+    /// Adverts with another address list, with another interval, and from a worse master while we are one.
+    pub(super) lists: u64,
+    pub(super) intervals: u64,
+    pub(super) rivals: u64,
+    pub(super) sent: u64,
+    pub(super) terms: u64,
+}
+
+impl Instance {
+    pub(super) fn new(settings: Settings, now: Moment) -> Self {
+        Instance {
+            settings,
+            link: None,
+            checks: BTreeMap::new(),
+            state: State::Init,
+            registered: None,
+            counters: Counters::default(),
+            heard: None,
+            since: now,
+            why: None,
+            out_of_patience: false,
+            refusal: None,
+            refusals: 0,
+            stuck: None,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Priority with the weights of the checks that have reported (a check that has not is neither up nor down).
+    pub(super) fn priority(&self) -> Priority {
+        let weight = |(name, weight): &(String, Option<i16>)| match (weight, self.checks.get(name)) {
+            (Some(w), Some(false)) if *w < 0 => i32::from(*w),
+            (Some(w), Some(true)) if *w > 0 => i32::from(*w),
+            _ => 0,
+        };
+        self.settings.priority.weighted(self.settings.track.iter().map(weight).sum())
+    }
+
+    /// The owner of the addresses always preempts (RFC 9568 §6.1, Preempt_Mode).
+    pub(super) fn preempt(&self) -> Preempt {
+        if self.settings.priority == Priority::OWNER { Preempt::Immediately } else { self.settings.preempt }
+    }
+
+    /// Where adverts are sent from; `None` while the link is not up or has no address.
+    pub(super) fn source(&self) -> Option<Ipv4Addr> {
+        match (&self.settings.reach, &self.link) {
+            (Reach::Unicast { local, .. }, Some(LinkState::Up { .. })) => Some(*local),
+            (Reach::Multicast, Some(LinkState::Up { primary })) => *primary,
+            _ => None,
+        }
+    }
+
+    /// Silence of a master with this interval after which it is dead to us.
+    pub(super) fn down_interval(&self, interval: Centiseconds) -> std::time::Duration {
+        timing::down_interval(self.settings.version, self.priority(), interval)
+    }
+
+    /// When time alone changes something.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let stuck = self.stuck.as_ref().map(|s| s.retry_at);
+        let own = match &self.state {
+            State::Init => None,
+            State::Fault => self.refusal.as_ref().map(|r| r.retry_at),
+            State::Backup(l) => l.preempt_at.into_iter().chain([l.down_at]).min(),
+            State::Master(h) => h.announce_at.into_iter().chain([h.advert_at]).min(),
+        };
+        own.into_iter().chain(stuck).min()
+    }
+
+    /// Runs what is due.
+    pub(super) fn tick(&mut self, turn: &mut Turn) {
+        self.release_again(turn);
+        match self.state {
+            State::Init => {}
+            State::Fault => {
+                if self.refusal.as_ref().is_some_and(|r| r.retry_at <= turn.now) {
+                    self.refusal = None;
+                    self.assess(turn);
+                }
+            }
+            State::Backup(_) => self.take_over_if_due(turn),
+            State::Master(_) => {
+                if !self.listen_if_overslept(turn) {
+                    self.speak_if_due(turn);
+                }
+            }
+        }
+    }
+
+    /// Brings the state in line with link, checks and the kernel's last words.
+    pub(super) fn assess(&mut self, turn: &mut Turn) {
+        if self.link.is_none() {
+            self.why = Some(format!("interface {} has not been seen yet", self.settings.interface));
+            return;
+        }
+        match (self.obstacle(), &self.state) {
+            (Some(why), State::Fault) => self.why = Some(why),
+            (Some(why), _) => self.enter_fault(turn, why),
+            (None, State::Init | State::Fault) => self.enter(turn),
+            (None, State::Backup(l)) if l.overdue => match self.unreported() {
+                None => self.enter_master(turn, "its checks have reported and no master is heard".into()),
+                Some(check) => self.why = Some(waiting(&check)),
+            },
+            (None, State::Backup(_) | State::Master(_)) => {}
+        }
+    }
+
+    /// Why it cannot take part, for people.
+    fn obstacle(&self) -> Option<String> {
+        let interface = &self.settings.interface;
+        match &self.link {
+            None | Some(LinkState::Absent) => return Some(format!("interface {interface} does not exist")),
+            Some(LinkState::Down) => return Some(format!("interface {interface} is down")),
+            Some(LinkState::Up { .. }) if self.source().is_none() => {
+                return Some(format!("interface {interface} has no address of its own to send multicast adverts from"));
+            }
+            Some(LinkState::Up { .. }) => {}
+        }
+        let must = self.settings.track.iter().filter(|(_, weight)| weight.is_none());
+        for (check, _) in must {
+            match self.checks.get(check) {
+                Some(true) => {}
+                Some(false) => return Some(format!("check {check} is down")),
+                None if self.out_of_patience => {
+                    let patience = timing::FIRST_RESULT_PATIENCE.as_secs();
+                    return Some(format!("check {check} has not reported within {patience}s"));
+                }
+                None => {}
+            }
+        }
+        self.refusal.as_ref().map(|r| format!("the addresses could not be held: {}", r.words))
+    }
+
+    /// The first check without weight that has no result yet.
+    fn unreported(&self) -> Option<String> {
+        let mut must = self.settings.track.iter().filter(|(_, weight)| weight.is_none());
+        must.find(|(check, _)| !self.checks.contains_key(check)).map(|(check, _)| check.clone())
+    }
+
+    /// RFC 9568 §6.4.1: the owner becomes Active at once, everybody else listens.
+    fn enter(&mut self, turn: &mut Turn) {
+        if self.priority() == Priority::OWNER && self.unreported().is_none() {
+            self.enter_master(turn, "it owns the addresses".into());
+        } else {
+            let why = match self.state {
+                State::Fault => "able to hold the addresses again",
+                _ => "started, listening for a master",
+            };
+            self.enter_backup(turn, self.settings.advertise, why.into());
+        }
+    }
+
+    /// Listens for a master with this interval for a whole down interval.
+    pub(super) fn enter_backup(&mut self, turn: &mut Turn, interval: Centiseconds, why: String) {
+        let listening = Listening {
+            down_at: turn.now + self.down_interval(interval),
+            interval,
+            preempt_at: None,
+            overdue: false,
+            put_off: false,
+            entered: turn.now,
+        };
+        self.move_to(turn, State::Backup(listening), why);
+        self.why = None;
+    }
+
+    /// The one way into mastership: advert, then the addresses, and gratuitous ARP again later.
+    fn enter_master(&mut self, turn: &mut Turn, why: String) {
+        let holding = Holding {
+            advert_at: turn.now + self.settings.advertise.duration(),
+            announce_at: Some(turn.now + timing::ANNOUNCE_AGAIN),
+            spoke_at: turn.now,
+            spoken: self.settings.advertise,
+            answers: 0,
+            announced: false,
+            standing: false,
+        };
+        self.counters.terms += 1;
+        self.advertise(turn, self.priority().get());
+        self.move_to(turn, State::Master(holding), why);
+        self.why = None;
+        self.hold(turn, self.settings.addresses.clone());
+    }
+
+    /// The one way out of mastership: the goodbye where peers are to take over at once (RFC 9568 §6.4.3, Shutdown),
+    /// then the addresses. The caller says what it becomes.
+    fn leave_master(&mut self, turn: &mut Turn, goodbye: bool) {
+        if let State::Master(_) = self.state {
+            if goodbye {
+                self.advertise(turn, 0);
+            }
+            self.release(turn, self.settings.addresses.clone());
+        }
+    }
+
+    /// Steps down in favour of a master that was heard.
+    pub(super) fn yield_to(&mut self, turn: &mut Turn, interval: Centiseconds, why: String) {
+        self.leave_master(turn, false);
+        self.enter_backup(turn, interval, why);
+    }
+
+    fn enter_fault(&mut self, turn: &mut Turn, why: String) {
+        self.leave_master(turn, true);
+        self.move_to(turn, State::Fault, why.clone());
+        self.why = Some(why);
+    }
+
+    /// Ends taking part, for good or until settings are entered anew.
+    pub(super) fn leave(&mut self, turn: &mut Turn, why: &str) {
+        self.leave_master(turn, true);
+        self.move_to(turn, State::Init, why.to_owned());
+        self.why = Some(why.to_owned());
+        self.stuck = None;
+        self.refusal = None;
+    }
+
+    fn move_to(&mut self, turn: &mut Turn, next: State, why: String) {
+        let (from, to) = (self.name(), next.name());
+        self.state = next;
+        if from != to {
+            self.since = turn.now;
+            let vip = self.settings.name.clone();
+            turn.tell(Event::State { vip, from, to, priority: self.priority(), why });
+        }
+    }
+
+    /// Takes over where the master has been silent, or worse, for long enough.
+    fn take_over_if_due(&mut self, turn: &mut Turn) {
+        let State::Backup(l) = &self.state else { return };
+        let (preempting, silent) = (l.preempt_at.is_some_and(|at| at <= turn.now), l.down_at <= turn.now);
+        if !preempting && !silent {
+            return;
+        }
+        let due = l.preempt_at.filter(|_| preempting).unwrap_or(l.down_at);
+        let (late, entered) = (timing::is_late(due, turn.now, l.interval) && !l.put_off, l.entered);
+        let down_at = turn.now + self.down_interval(l.interval);
+        let unreported = self.unreported();
+        let impatient = entered + timing::FIRST_RESULT_PATIENCE;
+        let State::Backup(l) = &mut self.state else { return };
+        if late {
+            // It slept: adverts that arrived meanwhile are still unread, so the silence proves nothing yet.
+            l.put_off = true;
+            l.down_at = down_at;
+            l.preempt_at = l.preempt_at.map(|_| down_at);
+        } else if let Some(check) = unreported {
+            l.overdue = true;
+            l.preempt_at = None;
+            l.down_at = if impatient > turn.now { down_at.min(impatient) } else { down_at };
+            self.why = Some(waiting(&check));
+            if impatient <= turn.now {
+                self.out_of_patience = true;
+                self.assess(turn);
+            }
+        } else {
+            let why = self.why_take_over(turn.now, preempting);
+            self.enter_master(turn, why);
+        }
+    }
+
+    fn why_take_over(&self, now: Moment, preempting: bool) -> String {
+        match self.heard {
+            Some((master, priority, _)) if preempting => {
+                format!("master {master} has priority {priority}, and the delay before preempting is over")
+            }
+            Some((master, 0, _)) => format!("master {master} said goodbye"),
+            Some((master, priority, at)) if priority < self.priority().get() && !is_long(now, at, self) => {
+                format!("master {master} has priority {priority}, ours is {}", self.priority())
+            }
+            Some((master, _, at)) => format!("master {master} was silent for {:.3}s", now.since(at).as_secs_f64()),
+            None => "no master was heard".into(),
+        }
+    }
+
+    /// A master that slept past its peers' down interval has been replaced by now: it listens before it speaks.
+    pub(super) fn listen_if_overslept(&mut self, turn: &mut Turn) -> bool {
+        let State::Master(h) = &self.state else { return false };
+        let silence = turn.now.since(h.spoke_at);
+        let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
+        if alone || silence < timing::soonest_down_interval(self.settings.version, h.spoken) {
+            return false;
+        }
+        let why = format!("it slept for {:.3}s, a peer may have taken over", silence.as_secs_f64());
+        self.yield_to(turn, self.settings.advertise, why);
+        true
+    }
+
+    fn speak_if_due(&mut self, turn: &mut Turn) {
+        let interval = self.settings.advertise;
+        let State::Master(h) = &mut self.state else { return };
+        let speak = h.advert_at <= turn.now;
+        if speak {
+            h.advert_at = timing::next_advert(h.advert_at, turn.now, interval);
+            (h.spoke_at, h.spoken) = (turn.now, interval);
+            h.answers = 0;
+            h.announced = false;
+        }
+        // Not before the kernel has confirmed them: Hold announces by itself when they stand.
+        let announce = h.announce_at.is_some_and(|at| at <= turn.now);
+        if announce {
+            h.announce_at = None;
+        }
+        let announce = announce && h.standing;
+        if speak {
+            self.advertise(turn, self.priority().get());
+        }
+        if announce {
+            self.announce(turn);
+        }
+    }
+
+    pub(super) fn announce(&self, turn: &mut Turn) {
+        let (interface, addresses) = (self.settings.interface.clone(), self.settings.addresses.clone());
+        turn.push(Effect::Announce { interface, addresses });
+    }
+
+    /// Sends an advert with this priority to everybody whom it concerns.
+    pub(super) fn advertise(&mut self, turn: &mut Turn, priority: u8) {
+        let Some(source) = self.source() else { return };
+        let s = &self.settings;
+        let body = match s.version {
+            Version::V2 => Body::V2 {
+                seconds: s.advertise.whole_seconds().unwrap_or(1),
+                auth: s.password.map_or(Auth::None, Auth::Simple),
+            },
+            Version::V3 => Body::V3 { interval: s.advertise },
+        };
+        let addresses = s.addresses.iter().filter_map(|a| a.v4()).take(packet::MAX_ADDRESSES).collect();
+        let advert = Advert { vrid: s.vrid, priority, body, addresses };
+        let destinations = match &s.reach {
+            Reach::Multicast => vec![packet::GROUP],
+            Reach::Unicast { peers, .. } => peers.clone(),
+        };
+        // Where the checksum covers the destination, each peer gets a message of its own.
+        let own_message = s.version == Version::V3 && s.checksum == Checksum::PseudoHeader;
+        for to in destinations.chunks(if own_message { 1 } else { destinations.len().max(1) }) {
+            let Some(first) = to.first() else { continue };
+            turn.push(Effect::Advert {
+                interface: s.interface.clone(),
+                source,
+                destinations: to.to_vec(),
+                message: packet::encode(&advert, s.checksum, source, *first),
+            });
+        }
+        self.counters.sent += 1;
+    }
+
+    /// Takes a changed link over. Where the address that adverts are sent from is gone, no goodbye can be said; where
+    /// the link has come up, what the kernel refused before may be over, and it is asked again at once.
+    pub(super) fn link_changed(&mut self, turn: &mut Turn, link: LinkState) {
+        let is_up = |link: &LinkState| matches!(link, LinkState::Up { .. });
+        if is_up(&link) && !self.link.as_ref().is_some_and(is_up) {
+            self.refusal = None;
+        }
+        self.link = Some(link);
+        self.assess(turn);
+    }
+
+    /// A differing list, interval or rival is told of at powers of ten.
+    pub(super) fn warn(&self, turn: &mut Turn, nth: u64, what: impl FnOnce() -> String) {
+        if is_power_of_ten(nth) {
+            turn.tell(Event::Warning { vip: self.settings.name.clone(), what: what() });
+        }
+    }
+
+    pub(super) fn name(&self) -> VipState {
+        self.state.name()
+    }
+
+    pub(super) fn status(&self) -> VipStatus {
+        let (s, c) = (&self.settings, &self.counters);
+        VipStatus {
+            vip: s.name.clone(),
+            state: self.name(),
+            why: self.why.clone(),
+            since: self.since,
+            became_master: c.terms,
+            priority: self.priority(),
+            configured_priority: s.priority,
+            interface: s.interface.clone(),
+            addresses: s.addresses.clone(),
+            master: self.heard,
+            sent: c.sent,
+            received: c.received,
+            dropped: c.drops.by_name(),
+            restored: c.restored,
+            nearest_failover: c.nearest,
+        }
+    }
+}
+
+impl State {
+    fn name(&self) -> VipState {
+        match self {
+            State::Init => VipState::Init,
+            State::Backup(_) => VipState::Backup,
+            State::Master(_) => VipState::Master,
+            State::Fault => VipState::Fault,
+        }
+    }
+}
+
+fn waiting(check: &str) -> String {
+    format!("waiting for the first result of check {check}")
+}
+
+/// Whether a master last heard at `at` has been silent rather than merely worse.
+fn is_long(now: Moment, at: Moment, instance: &Instance) -> bool {
+    now.since(at) >= instance.settings.advertise.duration() * 2
+}

@@ -1,0 +1,1 @@
+//! Golden bytes, checksums computed a second way, and every byte string.

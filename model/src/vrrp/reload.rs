@@ -1,0 +1,56 @@
+//! New settings for a living virtual router: only what differs is touched.
+
+use super::Settings;
+use super::instance::{Instance, State};
+use super::turn::Turn;
+use crate::config::Version;
+
+impl Instance {
+    /// Whether the settings mean the same virtual router, so that it can go on living with them.
+    pub(super) fn is_same_router(&self, new: &Settings) -> bool {
+        let s = &self.settings;
+        (&s.interface, s.vrid, s.version) == (&new.interface, new.vrid, new.version)
+    }
+
+    /// First pass of a reload: lets go of addresses that the new settings do not have, before anybody takes them.
+    pub(super) fn shed(&mut self, turn: &mut Turn, new: &Settings) {
+        let State::Master(_) = self.state else { return };
+        let gone: Vec<_> = self.settings.addresses.iter().filter(|a| !new.addresses.contains(a)).copied().collect();
+        if !gone.is_empty() {
+            self.release(turn, gone);
+        }
+    }
+
+    /// Second pass: takes the new settings over in place, without leaving mastership.
+    pub(super) fn adopt(&mut self, turn: &mut Turn, new: Settings) {
+        let old = std::mem::replace(&mut self.settings, new);
+        let tracked = &self.settings.track;
+        self.checks.retain(|check, _| tracked.iter().any(|(name, _)| name == check));
+        let advertise = self.settings.advertise;
+        let down = self.down_interval(advertise);
+        match &mut self.state {
+            State::Master(h) => {
+                // The next advert tells the new interval; it does not wait for the old one where that is longer.
+                h.advert_at = h.advert_at.min(turn.now + advertise.duration());
+                let (old, new) = (&old.addresses, &self.settings.addresses);
+                let added: Vec<_> = new.iter().filter(|a| !old.contains(a)).copied().collect();
+                if !added.is_empty() {
+                    h.standing = false;
+                    self.hold(turn, added);
+                }
+            }
+            State::Backup(l) => {
+                // In version 3 the master's own word counts, which is in `interval` already.
+                if self.settings.version == Version::V2 && old.advertise != advertise {
+                    l.interval = advertise;
+                    l.down_at = turn.now + down;
+                }
+                if old.preempt != self.settings.preempt {
+                    l.preempt_at = None;
+                }
+            }
+            State::Init | State::Fault => {}
+        }
+        self.assess(turn);
+    }
+}

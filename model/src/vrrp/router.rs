@@ -1,0 +1,249 @@
+//! Every virtual router of one machine: inputs in, effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cause::Drops;
+use super::instance::Instance;
+use super::turn::Turn;
+use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet};
+use crate::units::{InterfaceName, Moment, Vrid};
+
+/// The virtual routers of one machine and what they know of it. Effects come in the order in which they are to be
+/// carried out; a vip's state changes nowhere else.
+#[derive(Debug, Default)]
+pub struct Router {
+    instances: BTreeMap<Id, Instance>,
+    next: Id,
+    /// Names in the order of the file, the order of [`Router::status`].
+    order: Vec<String>,
+    by_name: BTreeMap<String, Id>,
+    by_vrid: BTreeMap<InterfaceName, BTreeMap<Vrid, Id>>,
+    due: BTreeSet<(Moment, Id)>,
+    /// Kept over reloads: what the driver said once, it need not say again.
+    links: BTreeMap<InterfaceName, LinkState>,
+    checks: BTreeMap<String, bool>,
+    /// Packets for none of our virtual routers, by interface.
+    strangers: BTreeMap<InterfaceName, Drops>,
+    stopped: bool,
+}
+
+type Id = u64;
+
+impl Router {
+    /// Virtual routers that wait for word of their interfaces. Of two settings with one name, or with one vrid on one
+    /// interface, the first counts: the configuration refuses such files.
+    pub fn new(settings: Vec<Settings>) -> Self {
+        let mut router = Router::default();
+        router.load(&mut Turn::at(Moment::default()), settings);
+        router
+    }
+
+    /// Takes one input at this moment and says what is to be done, in order. Moments do not go back. After
+    /// [`Input::Stop`] nothing is done any more.
+    pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Effect> {
+        let mut turn = Turn::at(now);
+        if self.stopped {
+            return turn.effects;
+        }
+        match input {
+            Input::Packet(packet) => self.packet(&mut turn, &packet),
+            Input::Tick => self.tick(&mut turn),
+            Input::Link { interface, state } => self.link(&mut turn, interface, state),
+            Input::Check { name, up } => self.check(&mut turn, name, up),
+            Input::AddressLost { interface, cidr } => {
+                for id in self.on(&interface) {
+                    self.with(id, |i| i.restore(&mut turn, cidr));
+                }
+            }
+            Input::Done { vip, result } => {
+                if let Some(id) = self.by_name.get(&vip).copied() {
+                    self.with(id, |i| i.done(&mut turn, result));
+                }
+            }
+            Input::Reload(settings) => self.load(&mut turn, settings),
+            Input::Stop => self.stop(&mut turn),
+        }
+        turn.effects
+    }
+
+    /// When [`Input::Tick`] is due; `None` while only something from outside can change anything. After a tick it lies
+    /// ahead.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The vips in the order of the file.
+    pub fn status(&self) -> Vec<VipStatus> {
+        let of = |name| self.by_name.get(name).and_then(|id| self.instances.get(id));
+        self.order.iter().filter_map(of).map(Instance::status).collect()
+    }
+
+    /// Packets that were dropped because they were for none of our virtual routers: interface, cause, count.
+    pub fn strangers(&self) -> BTreeMap<InterfaceName, BTreeMap<String, u64>> {
+        self.strangers.iter().map(|(interface, drops)| (interface.clone(), drops.by_name())).collect()
+    }
+
+    /// The instances on an interface.
+    fn on(&self, interface: &InterfaceName) -> Vec<Id> {
+        self.by_vrid.get(interface).into_iter().flat_map(BTreeMap::values).copied().collect()
+    }
+
+    /// Lets an instance do something and keeps the index of deadlines true.
+    fn with(&mut self, id: Id, f: impl FnOnce(&mut Instance)) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        f(instance);
+        let deadline = instance.deadline();
+        if deadline != instance.registered {
+            if let Some(old) = instance.registered {
+                self.due.remove(&(old, id));
+            }
+            self.due.extend(deadline.map(|at| (at, id)));
+            instance.registered = deadline;
+        }
+    }
+
+    fn tick(&mut self, turn: &mut Turn) {
+        // Each once, so that a tick ends whatever the instances do.
+        let due: Vec<Id> = self.due.range(..=(turn.now, Id::MAX)).map(|(_, id)| *id).collect();
+        for id in due {
+            self.with(id, |i| i.tick(turn));
+        }
+    }
+
+    fn packet(&mut self, turn: &mut Turn, packet: &Received) {
+        // An interface without a virtual router is not ours to keep accounts of.
+        let Some(vrids) = self.by_vrid.get(&packet.interface) else { return };
+        let vrid = packet::envelope(&packet.message).and_then(|e| Vrid::try_from(e.vrid).ok());
+        match vrid.and_then(|v| vrids.get(&v)).copied() {
+            Some(id) => self.with(id, |i| i.packet(turn, packet)),
+            None => {
+                let drops = self.strangers.entry(packet.interface.clone()).or_default();
+                let told = drops.count(packet.interface.as_str(), judge::stranger(packet), packet.source);
+                turn.tell(told);
+            }
+        }
+    }
+
+    fn link(&mut self, turn: &mut Turn, interface: InterfaceName, state: LinkState) {
+        for id in self.on(&interface) {
+            self.with(id, |i| {
+                i.link_changed(turn, state.clone());
+            });
+        }
+        // Containers come and go: what is not there is not remembered.
+        match state {
+            LinkState::Absent if !self.by_vrid.contains_key(&interface) => self.links.remove(&interface),
+            _ => self.links.insert(interface, state),
+        };
+    }
+
+    fn check(&mut self, turn: &mut Turn, name: String, up: bool) {
+        let tracks = |i: &Instance| i.settings.track.iter().any(|(check, _)| *check == name);
+        let ids: Vec<Id> = self.instances.iter().filter(|(_, i)| tracks(i)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.with(id, |i| {
+                i.checks.insert(name.clone(), up);
+                i.assess(turn);
+            });
+        }
+        self.checks.insert(name, up);
+    }
+
+    fn stop(&mut self, turn: &mut Turn) {
+        self.stopped = true;
+        let ids: Vec<Id> = self.instances.keys().copied().collect();
+        for id in ids {
+            self.with(id, |i| i.leave(turn, "hactl was stopped"));
+        }
+        self.due.clear();
+    }
+
+    /// Brings the instances in line with these settings: whoever leaves leaves first, so that an address that moves
+    /// from one vip to another is let go of before it is taken.
+    fn load(&mut self, turn: &mut Turn, settings: Vec<Settings>) {
+        let settings = distinct(settings);
+        let by_name: BTreeMap<&str, &Settings> = settings.iter().map(|s| (s.name.as_str(), s)).collect();
+        let mut gone = Vec::new();
+        for (name, id) in &self.by_name {
+            let new = by_name.get(name.as_str()).copied();
+            let Some(instance) = self.instances.get_mut(id) else { continue };
+            match new {
+                Some(new) if instance.is_same_router(new) => instance.shed(turn, new),
+                Some(_) => gone.push((*id, "its interface, vrid or version was changed")),
+                None => gone.push((*id, "it was removed from the configuration")),
+            }
+        }
+        let mut unanswered = BTreeMap::new();
+        for (id, why) in gone {
+            self.with(id, |i| i.leave(turn, why));
+            unanswered.extend(self.forget(id));
+        }
+        self.order = settings.iter().map(|s| s.name.clone()).collect();
+        for new in settings {
+            match self.by_name.get(&new.name).copied() {
+                Some(id) => self.change(turn, (id, new)),
+                None => {
+                    let answers = unanswered.get(&new.name).copied().unwrap_or(0);
+                    let id = self.enter(turn.now, new);
+                    self.with(id, |i| i.expect_past(answers));
+                    self.with(id, |i| i.assess(turn));
+                }
+            }
+        }
+        let used = &self.by_vrid;
+        self.strangers.retain(|interface, _| used.contains_key(interface));
+    }
+
+    fn change(&mut self, turn: &mut Turn, change: (Id, Settings)) {
+        let (id, new) = change;
+        let known = self.known(&new);
+        self.with(id, |i| {
+            if i.settings != new {
+                i.checks = known;
+                i.adopt(turn, new);
+            }
+        });
+    }
+
+    fn enter(&mut self, now: Moment, new: Settings) -> Id {
+        let id = self.next;
+        self.next += 1;
+        let mut instance = Instance::new(new, now);
+        let settings = &instance.settings;
+        instance.link = self.links.get(&settings.interface).cloned();
+        instance.checks = self.known(settings);
+        self.by_name.insert(settings.name.clone(), id);
+        self.by_vrid.entry(settings.interface.clone()).or_default().insert(settings.vrid, id);
+        self.instances.insert(id, instance);
+        id
+    }
+
+    /// What is known of the checks that these settings track.
+    fn known(&self, settings: &Settings) -> BTreeMap<String, bool> {
+        let result = |(name, _): &(String, _)| Some((name.clone(), *self.checks.get(name)?));
+        settings.track.iter().filter_map(result).collect()
+    }
+
+    /// Drops an instance that has left; its name and how many effects the driver has yet to answer.
+    fn forget(&mut self, id: Id) -> Option<(String, usize)> {
+        let instance = self.instances.remove(&id)?;
+        let settings = &instance.settings;
+        self.by_name.remove(&settings.name);
+        if let Some(vrids) = self.by_vrid.get_mut(&settings.interface) {
+            vrids.retain(|_, other| *other != id);
+            if vrids.is_empty() {
+                self.by_vrid.remove(&settings.interface);
+            }
+        }
+        Some((settings.name.clone(), instance.unanswered()))
+    }
+}
+
+/// Without those whose name, or interface and vrid, another before them has.
+fn distinct(settings: Vec<Settings>) -> Vec<Settings> {
+    let (mut names, mut vrids) = (BTreeSet::new(), BTreeSet::new());
+    let is_new = |s: &Settings| names.insert(s.name.clone()) && vrids.insert((s.interface.clone(), s.vrid));
+    let mut settings = settings;
+    settings.retain(is_new);
+    settings
+}
