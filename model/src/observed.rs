@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::desired::Fingerprint;
 use crate::units::{Cidr, InterfaceName};
 
 /// Version of the recorded form.
@@ -90,9 +91,13 @@ pub struct Record {
     pub sysctls: BTreeMap<String, SysctlBefore>,
     /// Vips that this machine was told to take part in, as they were planned.
     pub vips: BTreeMap<String, VipFacts>,
+    /// Our tables as they were loaded, without what the service changes in them: tells a change of the file from one
+    /// that somebody else made in the kernel.
+    #[serde(default)]
+    pub tables: BTreeMap<String, Fingerprint>,
 }
 
-/// A sysctl's value before hactl set it.
+/// A sysctl's value before hactl set it; where both are the same it was found so, and `destroy` leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SysctlBefore {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use model::desired::Fingerprint;
 use model::observed::{OUR_MARK, Observed, SysctlBefore, VipFacts, Wanted};
 use model::plan::Operation;
 use model::units::{Cidr, InterfaceName};
@@ -70,7 +71,7 @@ fn delete(cidr: &str) -> Operation {
 }
 
 fn load(text: &str) -> Operation {
-    Operation::LoadTable { table: "ip hactl".into(), text: text.into() }
+    Operation::LoadTable { table: "ip hactl".into(), text: text.into(), record: Some(Fingerprint(7)) }
 }
 
 fn forwarding(value: &str, record: Option<(&str, &str)>) -> Operation {
@@ -236,12 +237,13 @@ fn a_table_is_loaded_replaced_and_deleted_and_no_other_is_touched() {
             machine.kernel.perform(&load(text)).unwrap();
         }
         let listed = machine.see().tables["ip hactl"].clone();
+        assert_eq!(machine.see().record.tables["ip hactl"], Fingerprint(7));
         assert_eq!(listed.contains("set b"), text.contains("set b"), "{listed}");
         assert_ne!(listed.contains("set a"), listed.contains("set b"), "replaced, not merged: {listed}");
     }
     for _ in 0..2 {
         machine.kernel.perform(&Operation::DeleteTable { table: "ip hactl".into() }).unwrap();
-        assert!(machine.see().tables.is_empty());
+        assert!(machine.see().tables.is_empty() && machine.see().record.tables.is_empty());
     }
     assert_eq!(shell("nft list table ip other"), others);
 }
@@ -261,7 +263,7 @@ fn a_table_that_is_not_ours_is_refused() {
     shell("nft 'table ip filter {}'");
     for operation in [
         Operation::DeleteTable { table: "ip filter".into() },
-        Operation::LoadTable { table: "ip filter".into(), text: "table ip filter {}".into() },
+        Operation::LoadTable { table: "ip filter".into(), text: "table ip filter {}".into(), record: None },
     ] {
         assert!(machine.kernel.perform(&operation).is_err());
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::Reason;
+use crate::desired::{Fingerprint, Reason};
 use crate::observed::{SysctlBefore, VipFacts};
 use crate::units::{Cidr, InterfaceName};
 
@@ -28,11 +28,13 @@ pub struct Step {
     pub action: Action,
     /// `sysctl net.ipv4.ip_forward`, `nftables ip hactl`, `address 192.0.2.1/24 on eth0`, `vip.ui`.
     pub object: String,
+    /// The rest of the line: `= 1  (was 0)`, `priority 100 -> 140`.
+    pub what: String,
     /// What is performed.
     pub operation: Operation,
     /// What takes it back; performed in reverse order when a later step fails.
     pub undo: Operation,
-    /// Why, at least one.
+    /// Why; none where the file no longer says anything of the object.
     pub reasons: Vec<Reason>,
     /// What a person reads beneath the line: the value before, the effect on traffic.
     pub details: Vec<String>,
@@ -85,14 +87,23 @@ pub enum Operation {
         /// The record from then on.
         record: Option<SysctlBefore>,
     },
+    /// Change only what the record says of a sysctl (`None`: forget it); the value stays.
+    RecordSysctl {
+        /// Dotted key, an interface's dots as `/`.
+        key: String,
+        /// The record from then on.
+        record: Option<SysctlBefore>,
+    },
     /// Replace one of our tables by this text in one transaction, whether it exists or not.
     LoadTable {
         /// `ip hactl`.
         table: String,
         /// `table ip hactl { … }`, complete.
         text: String,
+        /// [`crate::observed::Record::tables`] from then on (`None`: forget it).
+        record: Option<Fingerprint>,
     },
-    /// Delete one of our tables where it exists.
+    /// Delete one of our tables where it exists, and forget the record of it.
     DeleteTable {
         /// `ip hactl`.
         table: String,

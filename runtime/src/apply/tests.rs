@@ -23,6 +23,7 @@ fn step(object: &str, operation: Operation, undo: Operation) -> Step {
     Step {
         action: Action::Create,
         object: object.into(),
+        what: String::new(),
         operation,
         undo,
         reasons,
@@ -45,7 +46,7 @@ fn steps() -> Vec<Step> {
         step("sysctl a.b", sysctl("1", Some("0")), sysctl("0", None)),
         step(
             "nftables ip hactl",
-            Operation::LoadTable { table: table(), text: "table".into() },
+            Operation::LoadTable { table: table(), text: "table".into(), record: None },
             Operation::DeleteTable { table: table() },
         ),
         step(
@@ -81,7 +82,7 @@ impl Bench {
         let mut left = plan.clone();
         left.steps.retain(|step| match &step.operation {
             Operation::SetSysctl { key, value, .. } => seen.sysctls.get(key) != Some(value),
-            Operation::LoadTable { table, text } => seen.tables.get(table) != Some(text),
+            Operation::LoadTable { table, text, .. } => seen.tables.get(table) != Some(text),
             Operation::DeleteAddress { cidr, .. } => seen.addresses.iter().any(|a| a.cidr == *cidr),
             Operation::PutVip { name, .. } => !seen.record.vips.contains_key(name),
             _ => false,

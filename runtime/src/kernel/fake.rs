@@ -39,8 +39,19 @@ impl Fake {
                     None => drop(holds.record.sysctls.remove(&key)),
                 }
             }
-            Operation::LoadTable { table, text } => drop(holds.tables.insert(table, text)),
-            Operation::DeleteTable { table } => drop(holds.tables.remove(&table)),
+            Operation::RecordSysctl { key, record: Some(facts) } => drop(holds.record.sysctls.insert(key, facts)),
+            Operation::RecordSysctl { key, record: None } => drop(holds.record.sysctls.remove(&key)),
+            Operation::LoadTable { table, text, record } => {
+                match record {
+                    Some(fingerprint) => holds.record.tables.insert(table.clone(), fingerprint),
+                    None => holds.record.tables.remove(&table),
+                };
+                holds.tables.insert(table, text);
+            }
+            Operation::DeleteTable { table } => {
+                holds.record.tables.remove(&table);
+                holds.tables.remove(&table);
+            }
             Operation::AddAddress { interface, cidr } => {
                 if !holds.links.contains_key(&interface) {
                     return Err(KernelError::NoInterface { name: interface.to_string() });

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
+use model::desired::Fingerprint;
 use model::observed::{Address, Link, OBSERVED_VERSION, OUR_MARK, Observed, Record, SysctlBefore, Wanted};
 use model::plan::{Operation, Plan, Step};
 use model::units::{Cidr, InterfaceName};
@@ -65,6 +66,24 @@ impl Linux {
         }
     }
 
+    fn record_sysctl(&self, key: &str, becomes: Option<&SysctlBefore>) -> Result<(), KernelError> {
+        self.change_record(|record| match becomes {
+            Some(facts) => drop(record.sysctls.insert(key.to_owned(), facts.clone())),
+            None => drop(record.sysctls.remove(key)),
+        })
+    }
+
+    fn load_table(&self, table: &str, text: &str, becomes: Option<Fingerprint>) -> Result<(), KernelError> {
+        let before = record::load(&self.state)?;
+        let mut after = before.clone();
+        match becomes {
+            Some(fingerprint) => after.tables.insert(table.to_owned(), fingerprint),
+            None => after.tables.remove(table),
+        };
+        self.put_record(&before, &after)?;
+        nftables::load(table, text).inspect_err(|_| drop(self.put_record(&after, &before)))
+    }
+
     fn put_record(&self, before: &Record, after: &Record) -> Result<(), KernelError> {
         if before == after { Ok(()) } else { record::save(&self.state, after) }
     }
@@ -104,8 +123,14 @@ impl Kernel for Linux {
         match operation {
             Operation::Nothing => Ok(()),
             Operation::SetSysctl { key, value, record } => self.set_sysctl(key, value, record.as_ref()),
-            Operation::LoadTable { table, text } => nftables::load(table, text),
-            Operation::DeleteTable { table } => nftables::delete(table),
+            Operation::RecordSysctl { key, record } => self.record_sysctl(key, record.as_ref()),
+            Operation::LoadTable { table, text, record } => self.load_table(table, text, *record),
+            Operation::DeleteTable { table } => {
+                nftables::delete(table)?;
+                self.change_record(|record| {
+                    record.tables.remove(table);
+                })
+            }
             Operation::AddAddress { interface, cidr } => add_address(interface, *cidr),
             Operation::DeleteAddress { interface, cidr } => delete_address(interface, *cidr),
             Operation::PutVip { name, facts } => {

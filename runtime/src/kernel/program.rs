@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -44,6 +44,8 @@ pub(super) fn run(program: &str, args: &[&str], input: &str) -> Result<Ended, Ke
         .args(args)
         // Messages are shown as they come: in the language of the rest.
         .env("LC_ALL", "C")
+        // ^C is for us: the program ends its transaction.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
