@@ -5,14 +5,17 @@
 //! - `unsafe` stands in one small module a subsystem, each block with its reason;
 //! - every queue, retry and loop has a named limit.
 
+pub mod announce;
 pub mod apply;
 pub mod check;
 pub mod clock;
 pub mod control;
 pub mod driver;
+pub mod hot;
 pub mod kernel;
 pub mod lab;
 pub mod netns;
 pub mod notify;
 pub mod secrets;
+pub mod socket;
 pub mod sources;
