@@ -6,6 +6,7 @@
 //! cause that people can read in `status`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
@@ -91,9 +92,9 @@ impl VrrpSocket {
         self.memberships.retain(|index, _| wanted.contains(index));
         let mut failed = Vec::new();
         for index in wanted {
-            if !self.memberships.contains_key(&index) {
+            if let Entry::Vacant(place) = self.memberships.entry(index) {
                 match membership(index) {
-                    Ok(socket) => drop(self.memberships.insert(index, socket)),
+                    Ok(socket) => drop(place.insert(socket)),
                     Err(e) => failed.push((index, e)),
                 }
             }
