@@ -11,7 +11,7 @@ use super::{Sysctl, Track, Vip};
 use crate::units::Centiseconds;
 
 /// How often a check or a probe is tried unless the file says otherwise, as in HAProxy.
-const EVERY: Duration = Duration::from_secs(2);
+pub(super) const EVERY: Duration = Duration::from_secs(2);
 /// Failures in a row until down, as in HAProxy.
 const FALL: u32 = 3;
 /// Successes in a row until up, as in HAProxy.

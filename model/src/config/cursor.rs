@@ -6,7 +6,7 @@ use kdl::{KdlEntry, KdlNode, KdlValue};
 
 use super::codes;
 use super::file::{File, Spanned};
-use super::mistakes::{Mistakes, did_you_mean};
+use super::mistakes::{Mistakes, did_you_mean, is_like};
 use super::{Diagnostic, Span};
 
 /// A value with its place.
@@ -41,6 +41,16 @@ impl<'n> Value<'n> {
     /// The text as it stands in the file, or `(secret)`.
     pub fn shown(&self) -> String {
         self.file.shown(self.span)
+    }
+}
+
+/// Names of children that are in no language: a setting that one of them resembles is not reported as missing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Misspelt(Vec<String>);
+
+impl Misspelt {
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|wrong| is_like(wrong, name))
     }
 }
 
@@ -91,6 +101,11 @@ impl<'n> Cursor<'n> {
     pub fn span(&self) -> Span {
         let span = self.node.name().span();
         self.file.span(span.offset(), span.len())
+    }
+
+    /// Whether the first argument is a text.
+    pub fn has_readable_name(&self) -> bool {
+        self.node.entries().iter().any(|e| e.name().is_none() && e.value().is_string())
     }
 
     /// The next argument.
@@ -163,6 +178,13 @@ impl<'n> Cursor<'n> {
             }
         }
         found
+    }
+
+    /// Children that nobody has taken so far.
+    pub fn misspelt(&self) -> Misspelt {
+        let nodes = self.node.children().map_or(&[][..], |d| d.nodes());
+        let left = self.children_taken.iter().zip(nodes).filter(|(taken, _)| !**taken);
+        Misspelt(left.map(|(_, node)| node.name().value().to_owned()).collect())
     }
 
     /// Refuses by name what a later version brings: `(name, what to do instead)`.

@@ -45,6 +45,8 @@ impl Decoder {
 
     fn named(&mut self, c: Cursor<'_>, out: &mut Mistakes) {
         let draft = &mut self.draft;
+        // A node whose name cannot be read may be the one that others refer to.
+        out.incomplete |= !c.has_readable_name();
         match c.name() {
             "peer" => {
                 draft.peers.extend(nodes::peer(c, out).filter(|p| self.peers.add("peer", &p.name, out)));
@@ -63,7 +65,11 @@ impl Decoder {
             }
             name => match LATER.iter().find(|(later, _)| *later == name) {
                 Some((_, instead)) => out.later(name, c.span(), instead),
-                None => unknown(&c, out),
+                None => {
+                    // It may be a misspelt peer, check or vip, which is then not missing as well.
+                    out.incomplete = true;
+                    unknown(&c, out);
+                }
             },
         }
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::cursor::Misspelt;
 use super::file::{Field, Spanned};
 use super::{Balance, CheckKind, Checksum, Preempt, ProbeKind, Secret, Version};
 use crate::units::{Cidr, InterfaceName, Priority, Vrid};
@@ -75,6 +76,8 @@ pub(super) struct VipSettings {
 pub(super) struct VipDraft {
     pub name: Spanned<String>,
     pub addresses: Vec<Spanned<Cidr>>,
+    /// Settings that were meant by a misspelt name: they are not missing as well.
+    pub misspelt: Misspelt,
     pub vrid: Field<Vrid>,
     pub settings: VipSettings,
 }

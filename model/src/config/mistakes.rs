@@ -8,7 +8,6 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Error, code, title: title.into(), labels: Vec::new(), help: Vec::new() }
     }
 
-    #[allow(dead_code)]
     pub(super) fn warning(code: Code, title: impl Into<String>) -> Self {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, title) }
     }
@@ -34,13 +33,17 @@ impl Diagnostic {
 pub(super) struct Mistakes {
     pub list: Vec<Diagnostic>,
     /// Part of the text could not be read, so that what is absent may stand there.
-    #[expect(dead_code)]
     pub incomplete: bool,
 }
 
 impl Mistakes {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
+    }
+
+    /// Into the order of the text, errors before warnings at one place.
+    pub fn sort(&mut self) {
+        self.list.sort_by_key(|d| (d.labels.first().map(|(span, _)| (span.source, span.offset)), d.severity));
     }
 
     pub fn has_errors(&self) -> bool {
@@ -65,19 +68,28 @@ impl Mistakes {
     }
 }
 
+/// Above this likeness (Jaro-Winkler) a name is taken for a typing error of another.
+const LIKE: f64 = 0.8;
+
+fn likeness(wrong: &str, name: &str) -> f64 {
+    strsim::jaro_winkler(&wrong.to_lowercase().replace('_', "-"), &name.to_lowercase())
+}
+
+/// Whether a name is likely a typing error of another.
+pub(super) fn is_like(wrong: &str, name: &str) -> bool {
+    likeness(wrong, name) >= LIKE
+}
+
 /// The nearest of the known names, as a help line, and otherwise what there is.
 pub(super) fn did_you_mean<'a>(
     wrong: &str,
     known: impl Iterator<Item = &'a str>,
     write: impl Fn(&str) -> String,
 ) -> Vec<String> {
-    /// Above this likeness (Jaro-Winkler) a name is taken for a typing error of another.
-    const LIKE: f64 = 0.8;
     let known: Vec<&str> = known.collect();
-    let key = wrong.to_lowercase().replace('_', "-");
     let near = known
         .iter()
-        .map(|name| (strsim::jaro_winkler(&key, &name.to_lowercase()), *name))
+        .map(|name| (likeness(wrong, name), *name))
         .filter(|(like, _)| *like >= LIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {

@@ -6,12 +6,15 @@
 pub mod codes;
 pub mod types;
 
+mod balanced;
 mod build;
+mod cross;
 mod cursor;
 mod decode;
 mod draft;
 mod file;
 mod fingerprint;
+mod lint;
 mod mask;
 mod mistakes;
 mod nodes;
@@ -20,6 +23,7 @@ mod scan;
 mod service;
 #[cfg(test)]
 mod tests;
+mod version;
 mod vip;
 
 pub use mask::{Masked, masked};
@@ -104,6 +108,8 @@ pub fn parse(sources: &[Source]) -> Parsed {
         }
     }
     decoder.draft.complete(&decoder.defaults);
+    cross::check(&decoder.draft, &mut out);
+    out.sort();
     let config = if out.has_errors() { None } else { build::Builder { files: &files, draft: &decoder.draft }.config() };
     Parsed { config, diagnostics: out.list }
 }

@@ -32,6 +32,9 @@ fn begins_with_letter(name: &Spanned<String>, out: &mut Mistakes) -> bool {
 
 fn listen(c: &mut Cursor<'_>, out: &mut Mistakes) -> (Field<String>, Field<u16>) {
     let Some(mut node) = c.child("listen", out) else {
+        if c.misspelt().contains("listen") {
+            return (Field::Bad, Field::Bad);
+        }
         out.push(
             Diagnostic::error(codes::MISSING, format!("{} listens nowhere", c.title()))
                 .at(c.span(), "no `listen`")
@@ -88,7 +91,7 @@ pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> ServiceSetting
 
 fn backends(c: &mut Cursor<'_>, out: &mut Mistakes) -> Vec<BackendDraft> {
     let nodes = c.children("backend");
-    if nodes.is_empty() {
+    if nodes.is_empty() && !c.misspelt().contains("backend") {
         out.push(
             Diagnostic::error(codes::MISSING, format!("{} has no backend", c.title()))
                 .at(c.span(), "where do its connections go?")

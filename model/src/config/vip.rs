@@ -24,27 +24,32 @@ pub(super) fn vip(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<VipDraft> {
         let n = v.number("a vrid", 1..=255, out)?;
         Some(Spanned { value: Vrid::try_from(u8::try_from(n.value).ok()?).ok()?, span: n.span })
     });
-    if vrid.is_absent() {
+    let settings = settings(&mut c, out);
+    let misspelt = c.misspelt();
+    if addresses.is_none() && !misspelt.contains("address") {
+        out.push(
+            Diagnostic::error(codes::MISSING, format!("{} has no address", c.title()))
+                .at(c.span(), "what is held?")
+                .help("write `address \"192.0.2.10/24\"`"),
+        );
+    }
+    if vrid.is_absent() && !misspelt.contains("vrid") {
         out.push(
             Diagnostic::error(codes::MISSING, format!("{} has no vrid", c.title()))
                 .at(c.span(), "which virtual router is it?")
                 .help("write `vrid 51`, a number from 1 to 255 that nobody else on the segment uses"),
         );
     }
-    let settings = settings(&mut c, out);
     c.finish(out);
-    Some(VipDraft { name: name?, addresses, vrid, settings })
+    Some(VipDraft { name: name?, addresses: addresses.unwrap_or_default(), misspelt, vrid, settings })
 }
 
-fn addresses(c: &mut Cursor<'_>, out: &mut Mistakes) -> Vec<Spanned<Cidr>> {
+/// The addresses that could be read; `None` where there is no such node.
+fn addresses(c: &mut Cursor<'_>, out: &mut Mistakes) -> Option<Vec<Spanned<Cidr>>> {
     let mut addresses: Vec<Spanned<Cidr>> = Vec::new();
     let nodes = c.children("address");
     if nodes.is_empty() {
-        out.push(
-            Diagnostic::error(codes::MISSING, format!("{} has no address", c.title()))
-                .at(c.span(), "what is held?")
-                .help("write `address \"192.0.2.10/24\"`"),
-        );
+        return None;
     }
     for mut node in nodes {
         let values = node.arguments();
@@ -60,7 +65,7 @@ fn addresses(c: &mut Cursor<'_>, out: &mut Mistakes) -> Vec<Spanned<Cidr>> {
         }
         node.finish(out);
     }
-    addresses
+    Some(addresses)
 }
 
 /// Refuses what no machine can hold: groups, the network's own address and its broadcast address.
