@@ -57,12 +57,11 @@ pub(super) struct Listening {
     pub(super) interval: Centiseconds,
     /// `Preempt::After`: the worse master has been borne long enough when this comes.
     pub(super) preempt_at: Option<Moment>,
-    /// The master is dead, but a check has not reported yet.
-    pub(super) overdue: bool,
+    /// Since when there is no master while a check of ours has not reported yet.
+    pub(super) overdue: Option<Moment>,
     /// The timers were once put off because they were looked at late; never twice in one silence, so that a machine
     /// which is always late still takes over.
     pub(super) put_off: bool,
-    entered: Moment,
 }
 
 /// A master's timers.
@@ -146,38 +145,6 @@ impl Instance {
         timing::down_interval(self.settings.version, self.priority(), interval)
     }
 
-    /// When time alone changes something.
-    pub(super) fn deadline(&self) -> Option<Moment> {
-        let stuck = self.stuck.as_ref().map(|s| s.retry_at);
-        let own = match &self.state {
-            State::Init => None,
-            State::Fault => self.refusal.as_ref().map(|r| r.retry_at),
-            State::Backup(l) => l.preempt_at.into_iter().chain([l.down_at]).min(),
-            State::Master(h) => h.announce_at.into_iter().chain([h.advert_at]).min(),
-        };
-        own.into_iter().chain(stuck).min()
-    }
-
-    /// Runs what is due.
-    pub(super) fn tick(&mut self, turn: &mut Turn) {
-        self.release_again(turn);
-        match self.state {
-            State::Init => {}
-            State::Fault => {
-                if self.refusal.as_ref().is_some_and(|r| r.retry_at <= turn.now) {
-                    self.refusal = None;
-                    self.assess(turn);
-                }
-            }
-            State::Backup(_) => self.take_over_if_due(turn),
-            State::Master(_) => {
-                if !self.listen_if_overslept(turn) {
-                    self.speak_if_due(turn);
-                }
-            }
-        }
-    }
-
     /// Brings the state in line with link, checks and the kernel's last words.
     pub(super) fn assess(&mut self, turn: &mut Turn) {
         if self.link.is_none() {
@@ -188,7 +155,7 @@ impl Instance {
             (Some(why), State::Fault) => self.why = Some(why),
             (Some(why), _) => self.enter_fault(turn, why),
             (None, State::Init | State::Fault) => self.enter(turn),
-            (None, State::Backup(l)) if l.overdue => match self.unreported() {
+            (None, State::Backup(l)) if l.overdue.is_some() => match self.unreported() {
                 None => self.enter_master(turn, "its checks have reported and no master is heard".into()),
                 Some(check) => self.why = Some(waiting(&check)),
             },
@@ -223,7 +190,7 @@ impl Instance {
     }
 
     /// The first check without weight that has no result yet.
-    fn unreported(&self) -> Option<String> {
+    pub(super) fn unreported(&self) -> Option<String> {
         let mut must = self.settings.track.iter().filter(|(_, weight)| weight.is_none());
         must.find(|(check, _)| !self.checks.contains_key(check)).map(|(check, _)| check.clone())
     }
@@ -247,16 +214,15 @@ impl Instance {
             down_at: turn.now + self.down_interval(interval),
             interval,
             preempt_at: None,
-            overdue: false,
+            overdue: None,
             put_off: false,
-            entered: turn.now,
         };
         self.move_to(turn, State::Backup(listening), why);
         self.why = None;
     }
 
     /// The one way into mastership: advert, then the addresses, and gratuitous ARP again later.
-    fn enter_master(&mut self, turn: &mut Turn, why: String) {
+    pub(super) fn enter_master(&mut self, turn: &mut Turn, why: String) {
         let holding = Holding {
             advert_at: turn.now + self.settings.advertise.duration(),
             announce_at: Some(turn.now + timing::ANNOUNCE_AGAIN),
@@ -267,6 +233,7 @@ impl Instance {
             standing: false,
         };
         self.counters.terms += 1;
+        self.out_of_patience = false;
         self.advertise(turn, self.priority().get());
         self.move_to(turn, State::Master(holding), why);
         self.why = None;
@@ -312,90 +279,6 @@ impl Instance {
             self.since = turn.now;
             let vip = self.settings.name.clone();
             turn.tell(Event::State { vip, from, to, priority: self.priority(), why });
-        }
-    }
-
-    /// Takes over where the master has been silent, or worse, for long enough.
-    fn take_over_if_due(&mut self, turn: &mut Turn) {
-        let State::Backup(l) = &self.state else { return };
-        let (preempting, silent) = (l.preempt_at.is_some_and(|at| at <= turn.now), l.down_at <= turn.now);
-        if !preempting && !silent {
-            return;
-        }
-        let due = l.preempt_at.filter(|_| preempting).unwrap_or(l.down_at);
-        let (late, entered) = (timing::is_late(due, turn.now, l.interval) && !l.put_off, l.entered);
-        let down_at = turn.now + self.down_interval(l.interval);
-        let unreported = self.unreported();
-        let impatient = entered + timing::FIRST_RESULT_PATIENCE;
-        let State::Backup(l) = &mut self.state else { return };
-        if late {
-            // It slept: adverts that arrived meanwhile are still unread, so the silence proves nothing yet.
-            l.put_off = true;
-            l.down_at = down_at;
-            l.preempt_at = l.preempt_at.map(|_| down_at);
-        } else if let Some(check) = unreported {
-            l.overdue = true;
-            l.preempt_at = None;
-            l.down_at = if impatient > turn.now { down_at.min(impatient) } else { down_at };
-            self.why = Some(waiting(&check));
-            if impatient <= turn.now {
-                self.out_of_patience = true;
-                self.assess(turn);
-            }
-        } else {
-            let why = self.why_take_over(turn.now, preempting);
-            self.enter_master(turn, why);
-        }
-    }
-
-    fn why_take_over(&self, now: Moment, preempting: bool) -> String {
-        match self.heard {
-            Some((master, priority, _)) if preempting => {
-                format!("master {master} has priority {priority}, and the delay before preempting is over")
-            }
-            Some((master, 0, _)) => format!("master {master} said goodbye"),
-            Some((master, priority, at)) if priority < self.priority().get() && !is_long(now, at, self) => {
-                format!("master {master} has priority {priority}, ours is {}", self.priority())
-            }
-            Some((master, _, at)) => format!("master {master} was silent for {:.3}s", now.since(at).as_secs_f64()),
-            None => "no master was heard".into(),
-        }
-    }
-
-    /// A master that slept past its peers' down interval has been replaced by now: it listens before it speaks.
-    pub(super) fn listen_if_overslept(&mut self, turn: &mut Turn) -> bool {
-        let State::Master(h) = &self.state else { return false };
-        let silence = turn.now.since(h.spoke_at);
-        let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
-        if alone || silence < timing::soonest_down_interval(self.settings.version, h.spoken) {
-            return false;
-        }
-        let why = format!("it slept for {:.3}s, a peer may have taken over", silence.as_secs_f64());
-        self.yield_to(turn, self.settings.advertise, why);
-        true
-    }
-
-    fn speak_if_due(&mut self, turn: &mut Turn) {
-        let interval = self.settings.advertise;
-        let State::Master(h) = &mut self.state else { return };
-        let speak = h.advert_at <= turn.now;
-        if speak {
-            h.advert_at = timing::next_advert(h.advert_at, turn.now, interval);
-            (h.spoke_at, h.spoken) = (turn.now, interval);
-            h.answers = 0;
-            h.announced = false;
-        }
-        // Not before the kernel has confirmed them: Hold announces by itself when they stand.
-        let announce = h.announce_at.is_some_and(|at| at <= turn.now);
-        if announce {
-            h.announce_at = None;
-        }
-        let announce = announce && h.standing;
-        if speak {
-            self.advertise(turn, self.priority().get());
-        }
-        if announce {
-            self.announce(turn);
         }
     }
 
@@ -490,11 +373,6 @@ impl State {
     }
 }
 
-fn waiting(check: &str) -> String {
+pub(super) fn waiting(check: &str) -> String {
     format!("waiting for the first result of check {check}")
-}
-
-/// Whether a master last heard at `at` has been silent rather than merely worse.
-fn is_long(now: Moment, at: Moment, instance: &Instance) -> bool {
-    now.since(at) >= instance.settings.advertise.duration() * 2
 }

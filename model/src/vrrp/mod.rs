@@ -16,6 +16,9 @@ mod receive;
 mod reload;
 pub mod router;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+mod timers;
 pub mod timing;
 mod turn;
 

@@ -56,7 +56,7 @@ impl Instance {
         self.counters.nearest = self.counters.nearest.max(nearness);
         l.interval = interval;
         l.down_at = now + down;
-        l.overdue = false;
+        l.overdue = None;
         l.put_off = false;
     }
 

@@ -24,8 +24,8 @@ impl Instance {
     /// Second pass: takes the new settings over in place, without leaving mastership.
     pub(super) fn adopt(&mut self, turn: &mut Turn, new: Settings) {
         let old = std::mem::replace(&mut self.settings, new);
-        let tracked = &self.settings.track;
-        self.checks.retain(|check, _| tracked.iter().any(|(name, _)| name == check));
+        // A check that is new has its own time to report, and makes no master step down meanwhile.
+        self.out_of_patience = false;
         let advertise = self.settings.advertise;
         let down = self.down_interval(advertise);
         match &mut self.state {

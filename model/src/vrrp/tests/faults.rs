@@ -1,0 +1,80 @@
+use super::*;
+
+#[test]
+fn a_master_whose_check_fails_says_goodbye_then_releases() {
+    let mut bench = Bench::up(Settings { track: vec![("proxies".into(), None)], ..settings() });
+    bench.give(Input::Check { name: "proxies".into(), up: true });
+    bench.wait(4_000);
+    assert_eq!(bench.state(), VipState::Master);
+    let effects = bench.give(Input::Check { name: "proxies".into(), up: false });
+    assert_eq!(kinds(&effects), ["advert 0", "release 192.0.2.50/24"]);
+    assert_eq!(bench.status().why.unwrap(), "check proxies is down");
+}
+
+#[test]
+fn a_link_that_goes_down_or_away_is_fault_without_a_goodbye_that_nobody_hears() {
+    for (state, why) in [(LinkState::Down, "is down"), (LinkState::Absent, "does not exist")] {
+        let mut bench = Bench::master(settings());
+        let effects = bench.give(Input::Link { interface: eth0(), state });
+        assert_eq!(kinds(&effects), ["release 192.0.2.50/24"]);
+        assert_eq!(bench.state(), VipState::Fault);
+        assert!(bench.status().why.unwrap().contains(why));
+        bench.link_up();
+        assert_eq!(bench.state(), VipState::Backup);
+    }
+}
+
+#[test]
+fn a_lost_address_is_put_back_alone_and_mastership_stays() {
+    let addresses = vec![cidr("192.0.2.50/24"), cidr("192.0.2.51/24")];
+    let mut bench = Bench::master(Settings { addresses, ..settings() });
+    let lost = |cidr| Input::AddressLost { interface: eth0(), cidr };
+    let effects = bench.give(lost(cidr("192.0.2.51/24")));
+    assert_eq!(kinds(&effects), ["hold 192.0.2.51/24"]);
+    assert!(matches!(events(&effects)[..], [Event::Restored { .. }]));
+    assert_eq!((bench.state(), bench.status().restored), (VipState::Master, 1));
+    assert!(bench.give(lost(cidr("192.0.2.99/24"))).is_empty());
+}
+
+#[test]
+fn a_backup_does_not_put_addresses_back() {
+    let mut bench = Bench::up(settings());
+    assert!(bench.give(Input::AddressLost { interface: eth0(), cidr: cidr("192.0.2.50/24") }).is_empty());
+}
+
+#[test]
+fn a_refused_hold_is_fault_with_the_kernels_words_and_is_tried_again_ever_later() {
+    let mut bench = Bench::up(settings());
+    bench.refuse = Some("Operation not permitted".into());
+    let effects = bench.run_until(ms(3_700));
+    assert_eq!(kinds(&effects), ["advert 100", "hold 192.0.2.50/24", "advert 0", "release 192.0.2.50/24"]);
+    assert_eq!(bench.status().why.unwrap(), "the addresses could not be held: Operation not permitted");
+    let attempts = bench.wait(600_000).iter().filter(|e| matches!(e, Effect::Hold { .. })).count();
+    assert!((30..40).contains(&attempts), "every 16s and a down interval: {attempts}");
+    bench.refuse = None;
+    bench.wait(20_000);
+    assert_eq!(bench.state(), VipState::Master);
+}
+
+#[test]
+fn what_cannot_be_released_is_tried_again_and_told_of() {
+    let mut bench = Bench::master(settings());
+    let effects = bench.router.handle(bench.now, Input::Packet(advert_of(&settings(), PEER, 200)));
+    assert_eq!(kinds(&effects), ["release 192.0.2.50/24"]);
+    let refused = Input::Done { vip: "ui".into(), result: Err("Device or resource busy".into()) };
+    let told = bench.router.handle(bench.now, refused);
+    assert!(matches!(events(&told)[..], [Event::Warning { .. }]));
+    assert_eq!(kinds(&bench.wait(1_000)), ["release 192.0.2.50/24"]);
+    assert_eq!(kinds(&bench.wait(1_000)), [""; 0]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_mastership_changes_nothing() {
+    let mut bench = Bench::up(settings());
+    bench.now = ms(3_700);
+    bench.router.handle(bench.now, Input::Tick);
+    bench.router.handle(bench.now, Input::Packet(advert_of(&settings(), PEER, 200)));
+    let late = Input::Done { vip: "ui".into(), result: Err("No such device".into()) };
+    assert!(bench.router.handle(bench.now, late).is_empty());
+    assert_eq!(bench.state(), VipState::Backup);
+}

@@ -1,0 +1,129 @@
+//! What time alone does: adverts, taking over from a silent master, retries, and waking up too late.
+
+use super::instance::{Instance, State, waiting};
+use super::timing;
+use super::turn::Turn;
+use crate::desired::Reach;
+use crate::units::Moment;
+
+impl Instance {
+    /// When time alone changes something.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let stuck = self.stuck.as_ref().map(|s| s.retry_at);
+        let own = match &self.state {
+            State::Init => None,
+            State::Fault => self.refusal.as_ref().map(|r| r.retry_at),
+            State::Backup(l) => l.preempt_at.into_iter().chain([l.down_at]).min(),
+            State::Master(h) => h.announce_at.into_iter().chain([h.advert_at]).min(),
+        };
+        own.into_iter().chain(stuck).min()
+    }
+
+    /// Runs what is due.
+    pub(super) fn tick(&mut self, turn: &mut Turn) {
+        self.release_again(turn);
+        match self.state {
+            State::Init => {}
+            State::Fault => {
+                if self.refusal.as_ref().is_some_and(|r| r.retry_at <= turn.now) {
+                    self.refusal = None;
+                    self.assess(turn);
+                }
+            }
+            State::Backup(_) => self.take_over_if_due(turn),
+            State::Master(_) => {
+                if !self.listen_if_overslept(turn) {
+                    self.speak_if_due(turn);
+                }
+            }
+        }
+    }
+
+    /// Takes over where the master has been silent, or worse, for long enough.
+    fn take_over_if_due(&mut self, turn: &mut Turn) {
+        let State::Backup(l) = &self.state else { return };
+        let (preempting, silent) = (l.preempt_at.is_some_and(|at| at <= turn.now), l.down_at <= turn.now);
+        if !preempting && !silent {
+            return;
+        }
+        let due = l.preempt_at.filter(|_| preempting).unwrap_or(l.down_at);
+        let late = timing::is_late(due, turn.now, l.interval) && !l.put_off;
+        let down_at = turn.now + self.down_interval(l.interval);
+        let unreported = self.unreported();
+        let State::Backup(l) = &mut self.state else { return };
+        if late {
+            // It slept: adverts that arrived meanwhile are still unread, so the silence proves nothing yet.
+            l.put_off = true;
+            l.down_at = down_at;
+            l.preempt_at = l.preempt_at.map(|_| down_at);
+        } else if let Some(check) = unreported {
+            let impatient = *l.overdue.get_or_insert(turn.now) + timing::FIRST_RESULT_PATIENCE;
+            l.preempt_at = None;
+            l.down_at = if impatient > turn.now { down_at.min(impatient) } else { down_at };
+            self.why = Some(waiting(&check));
+            if impatient <= turn.now {
+                self.out_of_patience = true;
+                self.assess(turn);
+            }
+        } else {
+            let why = self.why_take_over(turn.now, preempting);
+            self.enter_master(turn, why);
+        }
+    }
+
+    fn why_take_over(&self, now: Moment, preempting: bool) -> String {
+        match self.heard {
+            Some((master, priority, _)) if preempting => {
+                format!("master {master} has priority {priority}, and the delay before preempting is over")
+            }
+            Some((master, 0, _)) => format!("master {master} said goodbye"),
+            Some((master, priority, at)) if priority < self.priority().get() && !is_long(now, at, self) => {
+                format!("master {master} has priority {priority}, ours is {}", self.priority())
+            }
+            Some((master, _, at)) => format!("master {master} was silent for {:.3}s", now.since(at).as_secs_f64()),
+            None => "no master was heard".into(),
+        }
+    }
+
+    /// A master that slept past its peers' down interval has been replaced by now: it listens before it speaks.
+    pub(super) fn listen_if_overslept(&mut self, turn: &mut Turn) -> bool {
+        let State::Master(h) = &self.state else { return false };
+        let silence = turn.now.since(h.spoke_at);
+        let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
+        if alone || silence < timing::soonest_down_interval(self.settings.version, h.spoken) {
+            return false;
+        }
+        let why = format!("it slept for {:.3}s, a peer may have taken over", silence.as_secs_f64());
+        self.yield_to(turn, self.settings.advertise, why);
+        true
+    }
+
+    fn speak_if_due(&mut self, turn: &mut Turn) {
+        let interval = self.settings.advertise;
+        let State::Master(h) = &mut self.state else { return };
+        let speak = h.advert_at <= turn.now;
+        if speak {
+            h.advert_at = timing::next_advert(h.advert_at, turn.now, interval);
+            (h.spoke_at, h.spoken) = (turn.now, interval);
+            h.answers = 0;
+            h.announced = false;
+        }
+        // Not before the kernel has confirmed them: Hold announces by itself when they stand.
+        let announce = h.announce_at.is_some_and(|at| at <= turn.now);
+        if announce {
+            h.announce_at = None;
+        }
+        let announce = announce && h.standing;
+        if speak {
+            self.advertise(turn, self.priority().get());
+        }
+        if announce {
+            self.announce(turn);
+        }
+    }
+}
+
+/// Whether a master last heard at `at` has been silent rather than merely worse.
+fn is_long(now: Moment, at: Moment, instance: &Instance) -> bool {
+    now.since(at) >= instance.settings.advertise.duration() * 2
+}
