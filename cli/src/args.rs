@@ -59,6 +59,9 @@ pub enum Verb {
     Status(StatusArgs),
     /// Try the whole cluster on this machine, in namespaces, without root
     Lab(LabArgs),
+    /// A process of a laboratory's; `lab` itself starts them
+    #[command(hide = true)]
+    LabInside(LabInsideArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -138,6 +141,31 @@ pub struct LabArgs {
     /// Take commands from this file instead of the terminal, and end with it
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+}
+
+/// Arguments of a laboratory's own processes.
+#[derive(Debug, Args)]
+pub struct LabInsideArgs {
+    /// What to be
+    pub role: LabRole,
+    /// The machine's name, or the cluster's file
+    pub subject: PathBuf,
+    /// The script, for the world
+    #[arg(long)]
+    pub script: Option<PathBuf>,
+}
+
+/// What a laboratory's process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LabRole {
+    /// The first process, around all machines.
+    World,
+    /// The one beside a machine.
+    Case,
+    /// A machine's first.
+    Machine,
+    /// In the place of a process that a check looks for.
+    StandIn,
 }
 
 /// Reads the command line. On a mistake, or after `--help`, everything has been printed and the exit code is given.

@@ -26,6 +26,7 @@ pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Run => run::run(arguments),
         Verb::Status(args) => status::status(arguments, args),
         Verb::Lab(args) => lab::lab(arguments, args),
+        Verb::LabInside(args) => lab::inside(arguments, args),
         Verb::Completions { shell } => completions::completions(*shell),
     }
 }

@@ -14,9 +14,16 @@
 pub mod client;
 pub mod command;
 pub mod daemon;
+pub mod fact;
 pub mod machine;
+mod perform;
 pub mod protocol;
+pub mod rooms;
 pub mod sandbox;
 pub mod standin;
+pub mod state;
 pub mod stub;
 pub mod topology;
+pub mod world;
+pub use perform::unknown;
+pub mod front;

@@ -1,0 +1,235 @@
+//! The live picture on a terminal: who holds what, what the client measures, what happens, and a line to type.
+
+use std::collections::VecDeque;
+use std::io::{Stdout, Write, stdout};
+use std::time::{Duration, Instant};
+
+use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::style::{Attribute, Color, Print, ResetColor, SetAttribute, SetForegroundColor};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode, size,
+};
+use crossterm::{execute, queue};
+use runtime::lab::fact::{Fact, Stamped, Tally};
+use runtime::lab::state::{MachineState, Power, State, VipView, word};
+use runtime::lab::world::Face;
+
+use super::prompt::Prompt;
+use super::words::{self, Tone};
+
+/// Pictures are drawn this often at most.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Lines of the story that are kept, and printed at the end.
+const STORY: usize = 500;
+
+/// One mark of the bar is so many milliseconds of probes.
+const MARK_MS: usize = 50;
+
+/// A picture line: pieces of text, each in its tone.
+type Line = Vec<(Tone, String)>;
+
+/// The picture.
+pub struct Screen {
+    out: Stdout,
+    prompt: Option<Prompt>,
+    story: VecDeque<(Tone, String)>,
+    broken: Vec<Stamped>,
+    end: Vec<(Tone, String)>,
+    drawn: Option<Instant>,
+}
+
+impl Screen {
+    /// Takes the terminal over, until dropped. With a prompt, keys are read too.
+    pub fn new(prompt: Option<Prompt>) -> Screen {
+        let mut out = stdout();
+        // A terminal that cannot do this shows less; the laboratory goes on.
+        let _ = execute!(out, EnterAlternateScreen, Hide);
+        if prompt.is_some() {
+            let _ = enable_raw_mode();
+        }
+        Screen { out, prompt, story: VecDeque::new(), broken: vec![], end: vec![], drawn: None }
+    }
+
+    fn keep(&mut self, ms: f64, (tone, line): (Tone, String)) {
+        if self.story.len() == STORY {
+            self.story.pop_front();
+        }
+        self.story.push_back((tone, format!("{:>8.3}  {line}", ms / 1e3)));
+    }
+
+    fn flush_broken(&mut self) {
+        let broken = std::mem::take(&mut self.broken);
+        let Some(first) = broken.first() else { return };
+        words::broken(&broken).into_iter().for_each(|line| self.keep(first.ms, line));
+    }
+
+    fn draw(&mut self, state: &State) -> std::io::Result<()> {
+        let (width, height) = size().unwrap_or((80, 24));
+        let (width, height) = (usize::from(width), usize::from(height));
+        let mut lines = picture(state, width);
+        let room = height.saturating_sub(lines.len() + 2);
+        let skipped = self.story.len().saturating_sub(room);
+        lines.extend(self.story.iter().skip(skipped).map(|line| vec![line.clone()]));
+        lines.resize(height.saturating_sub(1), vec![]);
+        if let Some(prompt) = &self.prompt {
+            let hint =
+                if prompt.line().is_empty() { "   help · kill P · freeze P · connect 100 · quit" } else { "_" };
+            lines.push(vec![(Tone::Strong, format!("> {}", prompt.line())), (Tone::Dim, hint.into())]);
+        }
+        queue!(self.out, BeginSynchronizedUpdate)?;
+        for (row, line) in (0..).zip(lines.iter().take(height)) {
+            queue!(self.out, MoveTo(0, row))?;
+            put(&mut self.out, line, width)?;
+            queue!(self.out, Clear(ClearType::UntilNewLine))?;
+        }
+        queue!(self.out, EndSynchronizedUpdate)?;
+        self.out.flush()
+    }
+}
+
+impl Face for Screen {
+    fn tell(&mut self, stamped: &Stamped, state: &State) {
+        match &stamped.fact {
+            Fact::Measured { .. } => {}
+            Fact::Broken { .. } => self.broken.push(stamped.clone()),
+            Fact::Summary(_) => self.end = words::lines(&stamped.fact),
+            fact => {
+                self.flush_broken();
+                words::lines(fact).into_iter().for_each(|line| self.keep(stamped.ms, line));
+                self.drawn = self.drawn.filter(|_| !matches!(fact, Fact::Command { .. }));
+            }
+        }
+        self.tick(state);
+    }
+
+    fn tick(&mut self, state: &State) {
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < FRAME) {
+            return;
+        }
+        self.flush_broken();
+        self.drawn = Some(Instant::now());
+        let _ = self.draw(state);
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if self.prompt.is_some() {
+            let _ = disable_raw_mode();
+        }
+        let _ = execute!(self.out, LeaveAlternateScreen, Show);
+        let blank = (Tone::Plain, String::new());
+        let story = self.story.iter().chain(std::iter::once(&blank)).chain(&self.end);
+        for line in story {
+            let _ = put(&mut self.out, std::slice::from_ref(line), usize::MAX);
+            let _ = queue!(self.out, Print("\n"));
+        }
+        let _ = self.out.flush();
+    }
+}
+
+/// Everything above the story.
+fn picture(state: &State, width: usize) -> Vec<Line> {
+    let seconds = runtime::lab::protocol::now().saturating_sub(state.began) as f64 / 1e9;
+    let mut lines = vec![
+        vec![(Tone::Strong, format!("{} in the laboratory", state.cluster)), (Tone::Dim, format!("   {seconds:.1} s"))],
+        vec![],
+    ];
+    lines.extend(state.machines.iter().map(|machine| row(machine, state)));
+    lines.push(vec![]);
+    lines.extend(state.vips.iter().flat_map(|vip| measured(vip, state, width)));
+    lines.extend(connections(state));
+    lines.push(vec![]);
+    lines
+}
+
+fn row(machine: &MachineState, state: &State) -> Line {
+    let (mark, tone, power) = match (machine.power, machine.cut) {
+        (Power::Off, _) => ("✗", Tone::Bad, "off"),
+        (Power::Frozen, _) => ("❄", Tone::Bad, "frozen"),
+        (Power::On, true) => ("⚡", Tone::Bad, "cut off"),
+        (Power::On, false) if machine.is_peer && !machine.runs => ("○", Tone::Bad, "no hactl"),
+        (Power::On, false) => ("●", Tone::Good, "on"),
+    };
+    let mut line = vec![
+        (tone, format!(" {mark} ")),
+        (Tone::Strong, format!("{:<10} ", machine.name)),
+        (Tone::Dim, format!("{:<15} ", machine.address)),
+    ];
+    line.push((tone, format!("{power:<9}")));
+    for vip in &state.vips {
+        let Some((vip_state, priority)) = machine.vips.get(&vip.name) else { continue };
+        let text = format!(" {} {} {priority} ", vip.name, word(*vip_state));
+        let tone = match word(*vip_state) {
+            "MASTER" => Tone::Good,
+            "FAULT" => Tone::Bad,
+            _ => Tone::Plain,
+        };
+        line.push((tone, text));
+    }
+    if !machine.failing.is_empty() {
+        line.push((Tone::Bad, format!(" failing: {}", machine.failing.join(", "))));
+    }
+    line
+}
+
+fn measured(vip: &VipView, state: &State, width: usize) -> Vec<Line> {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let room = width.saturating_sub(14).min(120);
+    let shown = vip.history.iter().skip(vip.history.len().saturating_sub(room));
+    let mut line = vec![(Tone::Strong, format!(" {:<10} ", vip.name))];
+    for share in shown {
+        let bar = BARS.get(usize::from(*share) * 8 / 100).copied().unwrap_or('█');
+        match *share {
+            0 => line.push((Tone::Bad, "·".into())),
+            100 => line.push((Tone::Good, bar.into())),
+            _ => line.push((Tone::Bad, bar.into())),
+        }
+    }
+    let worst = vip.worst.max(state.open_gap(vip)) as f64 / 1e6;
+    let since = state.disturbances.last().map_or("it began".to_owned(), |last| format!("\"{}\"", last.what));
+    let answers = if state.open_gap(vip) > 0 { (Tone::Bad, "does not answer") } else { (Tone::Good, "answers") };
+    vec![
+        line,
+        vec![
+            (answers.0, format!("            {}", answers.1)),
+            (Tone::Plain, format!(" · longest outage since {since}: {worst:.0} ms")),
+            (Tone::Dim, format!(" · a probe each ms, {MARK_MS} to a mark")),
+        ],
+    ]
+}
+
+fn connections(state: &State) -> Option<Line> {
+    let Tally { opened, alive, with_backend, lost, silent, refused } = state.tally();
+    if opened + refused == 0 {
+        return None;
+    }
+    let bad = |n: usize| if n > 0 { Tone::Bad } else { Tone::Dim };
+    Some(vec![
+        (Tone::Strong, format!(" {opened} connections: ")),
+        (Tone::Good, format!("{alive} alive")),
+        (Tone::Plain, format!(", {with_backend} ended with their backend")),
+        (bad(silent), format!(", {silent} silent")),
+        (bad(lost + refused), format!(", {} lost", lost + refused)),
+    ])
+}
+
+/// Writes a line of at most `width` characters.
+fn put(out: &mut Stdout, line: &[(Tone, String)], width: usize) -> std::io::Result<()> {
+    let mut left = width;
+    for (tone, text) in line {
+        let text: String = text.chars().filter(|c| !c.is_control()).take(left).collect();
+        left -= text.chars().count();
+        match tone {
+            Tone::Plain => {}
+            Tone::Strong => queue!(out, SetAttribute(Attribute::Bold))?,
+            Tone::Good => queue!(out, SetForegroundColor(Color::Green))?,
+            Tone::Bad => queue!(out, SetForegroundColor(Color::Red))?,
+            Tone::Dim => queue!(out, SetAttribute(Attribute::Dim))?,
+        }
+        queue!(out, Print(text), SetAttribute(Attribute::Reset), ResetColor)?;
+    }
+    Ok(())
+}
