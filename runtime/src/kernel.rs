@@ -1,5 +1,5 @@
-//! The one seam to the machine: [`Kernel`]. The real one is a Linux kernel over netlink, `nft` and /proc/sys, the tests' one is a fake that fails
-//! where it is told to.
+//! The one seam to the machine: [`Kernel`]. The real one is a Linux kernel over netlink, `nft` and /proc/sys, the
+//! tests' one is a fake that fails where it is told to.
 
 pub mod fake;
 pub mod linux;

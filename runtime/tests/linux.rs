@@ -279,3 +279,18 @@ fn vips_are_recorded_and_forgotten() {
     machine.kernel.perform(&Operation::DropVip { name: "ui".into() }).unwrap();
     assert!(machine.see().record.vips.is_empty());
 }
+
+#[test]
+fn another_holder_of_addresses_is_named_only_in_its_own_namespace() {
+    let mut machine = Machine::new();
+    let program = machine.state().join("keepalived");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut process = Command::new(program).arg("60").spawn().unwrap();
+    assert_eq!(machine.see().others, [format!("keepalived (pid {})", process.id())]);
+    let elsewhere = Namespace::new().unwrap();
+    let mut kernel = machine.kernel.clone();
+    let others = elsewhere.run(|| kernel.observe(&Wanted::default()).unwrap().others).unwrap();
+    assert!(others.is_empty(), "{others:?}");
+    process.kill().unwrap();
+    process.wait().unwrap();
+}

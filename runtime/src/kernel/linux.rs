@@ -25,15 +25,23 @@ impl Linux {
         Linux { state: state.to_owned() }
     }
 
+    /// Whether this process may change the network of the namespace it is in.
+    ///
+    /// # Errors
+    /// Where it lacks CAP_NET_ADMIN.
+    pub fn permitted() -> Result<(), KernelError> {
+        match caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN) {
+            Ok(true) => Ok(()),
+            _ => Err(KernelError::NotPermitted { what: "changing this machine's network".into() }),
+        }
+    }
+
     /// Whether this process could perform such a plan, judged before anything is changed.
     ///
     /// # Errors
     /// Where rights, a program, or room in the state directory are missing.
     pub fn ready(&self, plan: &Plan) -> Result<(), KernelError> {
-        let admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN);
-        if !admin.unwrap_or(false) {
-            return Err(KernelError::NotPermitted { what: "changing this machine's network".into() });
-        }
+        Linux::permitted()?;
         let tables = |s: &Step| matches!(s.operation, Operation::LoadTable { .. } | Operation::DeleteTable { .. });
         if plan.steps.iter().any(tables) {
             nftables::installed()?;
