@@ -1,12 +1,23 @@
 //! (Config, peer) -> Desired: every default written out, every implied sysctl and rule named with its reason.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+mod build;
+mod facts;
+mod identify;
+mod sysctls;
+
+pub use build::desire;
+pub use facts::preempt as preempt_words;
+pub use identify::{IdentifyError, identify};
+pub use sysctls::{conf, same_value};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Backend, Balance, Check, Checksum, Place, Preempt, Probe, Secret, Version};
-use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+use crate::observed::{Record, Wanted};
+use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, UnitError, Vrid};
 
 /// What one machine should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +36,77 @@ pub struct Desired {
     pub services: Vec<DesiredService>,
     /// Sysctls by key, an interface's name in a key with its dots written as `/`.
     pub sysctls: BTreeMap<String, DesiredSysctl>,
+    /// Sysctls of the file that take away what a vip or service needs; a plan with one of these is not applied.
+    pub contradictions: Vec<Contradiction>,
+}
+
+impl Desired {
+    /// What a machine has to be asked for so that a plan can be made.
+    pub fn wanted(&self, record: &Record) -> Wanted {
+        let mut sysctls: BTreeSet<String> = self.sysctls.keys().chain(record.sysctls.keys()).cloned().collect();
+        if !self.services.is_empty() {
+            sysctls.insert(TCP_LOOSE.to_owned());
+        }
+        Wanted { sysctls }
+    }
+
+    /// The service's vip.
+    pub fn vip(&self, name: &str) -> Option<&DesiredVip> {
+        self.vips.iter().find(|v| v.name == name)
+    }
+}
+
+/// With 1, the kernel's default, connection tracking takes a connection up in mid-stream: what lets the new holder
+/// of a vip go on with the old one's connections.
+pub const TCP_LOOSE: &str = "net.netfilter.nf_conntrack_tcp_loose";
+
+/// A sysctl that the file sets to another value than one that a vip or service implies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Dotted, an interface's dots as `/`.
+    pub key: String,
+    /// The value written in the file.
+    pub value: String,
+    /// Where it stands.
+    pub at: Place,
+    /// The value that is needed.
+    pub needed: String,
+    /// What needs it, at least one.
+    pub reasons: Vec<Reason>,
 }
 
 /// A 64-bit fingerprint, shown as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// Of some text: FNV-1a, the same on every machine and in every version.
+    pub fn of(text: &str) -> Self {
+        Fingerprint(crate::balance::stable_hash(text.as_bytes()))
+    }
+}
 
 impl std::fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(f: Fingerprint) -> String {
+        f.to_string()
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = UnitError;
+    fn try_from(s: String) -> Result<Self, UnitError> {
+        u64::from_str_radix(&s, 16)
+            .ok()
+            .filter(|_| s.len() == 16)
+            .map(Fingerprint)
+            .ok_or_else(|| UnitError(format!("\"{s}\" is not a fingerprint of 16 hexadecimal digits")))
     }
 }
 
@@ -44,6 +117,12 @@ pub struct Reason {
     pub what: String,
     /// Where it stands in the file.
     pub at: Place,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}", self.what, self.at)
+    }
 }
 
 /// A sysctl with its reasons.
@@ -72,8 +151,8 @@ pub struct DesiredVip {
     pub priority: Priority,
     /// Where that stands.
     pub priority_at: Place,
-    /// The configured priorities of the other members, by name: what the plan's words on traffic are made from.
-    pub others: BTreeMap<String, Priority>,
+    /// The other members, by name: what the plan's words on traffic are made from.
+    pub others: BTreeMap<String, Member>,
     /// Where adverts go.
     pub reach: Reach,
     /// Version of the protocol.
@@ -90,6 +169,15 @@ pub struct DesiredVip {
     pub track: Vec<(String, Option<i16>)>,
     /// Program told of each change.
     pub notify: Option<String>,
+}
+
+/// Another member of a vip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// Its configured priority.
+    pub priority: Priority,
 }
 
 /// Where a virtual router's adverts go.

@@ -1,9 +1,16 @@
 //! (Desired, Observed) -> [`Plan`]: ordered steps, each with its reason, its effect on traffic and its undo.
 
+mod addresses;
+mod notes;
+mod sysctls;
+mod tables;
+mod traffic;
+mod vips;
+
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Fingerprint, Reason};
-use crate::observed::{SysctlBefore, VipFacts};
+use crate::desired::{Desired, Fingerprint, Reason};
+use crate::observed::{Observed, SysctlBefore, VipFacts};
 use crate::units::{Cidr, InterfaceName};
 
 /// What changes on one machine, in the order it is done. The same inputs give the same bytes.
@@ -149,3 +156,51 @@ pub struct Note {
     /// Where in the file it comes from.
     pub at: Option<crate::config::Place>,
 }
+
+impl Plan {
+    /// Whether a note keeps `apply` from performing this.
+    pub fn blocked(&self) -> bool {
+        self.notes.iter().any(|n| n.blocks)
+    }
+
+    /// The gravest of the steps' impacts.
+    pub fn impact(&self) -> Impact {
+        self.steps.iter().map(|s| s.impact).max().unwrap_or(Impact::None)
+    }
+
+    /// How many steps have one of these actions.
+    pub fn count(&self, actions: &[Action]) -> usize {
+        self.steps.iter().filter(|s| actions.contains(&s.action)).count()
+    }
+
+    /// Of every step and note: the same plan, the same fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&format!("{self:?}"))
+    }
+}
+
+/// What brings a machine to what it should be, in the order of doing: what others rest on first, sysctls, tables,
+/// addresses, vips; what is taken away last and the other way round.
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let mut notes = notes::notes(desired, observed);
+    let mut steps = sysctls::set(desired, observed);
+    steps.extend(tables::load(desired, observed));
+    steps.extend(addresses::addresses(desired, observed, &mut notes));
+    steps.extend(vips::put(desired, observed));
+    steps.extend(vips::drop(Some(desired), observed));
+    steps.extend(tables::delete(Some(desired), observed));
+    steps.extend(sysctls::restore(Some(desired), observed));
+    Plan { cluster: desired.cluster.clone(), peer: desired.peer.clone(), steps, notes }
+}
+
+/// What takes back everything that hactl put on a machine, and nothing else.
+pub fn teardown(peer: &str, observed: &Observed) -> Plan {
+    let mut steps = vips::drop(None, observed);
+    steps.extend(addresses::remove_all(observed));
+    steps.extend(tables::delete(None, observed));
+    steps.extend(sysctls::restore(None, observed));
+    Plan { cluster: String::new(), peer: peer.to_owned(), steps, notes: notes::of_teardown(observed) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! A vip as it is recorded and compared: every setting under its name in the language, as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{Desired, DesiredVip, Reach};
+use crate::balance::stable_hash;
+use crate::config::{Check, CheckKind, Checksum, Pace, Preempt, Probe, ProbeKind, Secret, Version};
+use crate::observed::VipFacts;
+use crate::units::show_duration;
+
+impl Desired {
+    /// What is recorded of a vip: all that the service acts on, so that nothing it has to be told of is missed.
+    pub fn facts(&self, vip: &DesiredVip) -> VipFacts {
+        let mut settings = BTreeMap::from(
+            [
+                ("vrid", vip.vrid.to_string()),
+                ("priority", vip.priority.to_string()),
+                ("version", if vip.version == Version::V2 { "2" } else { "3" }.to_owned()),
+                ("advertise", show_duration(vip.advertise.duration())),
+                ("preempt", preempt(vip.preempt)),
+                ("adverts", reach(&vip.reach)),
+                ("notify", vip.notify.clone().unwrap_or_else(|| "none".to_owned())),
+                ("auth-pass", vip.auth_pass.as_ref().map_or("none".to_owned(), secret)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        if vip.version == Version::V3 && vip.checksum == Checksum::Message {
+            settings.insert("checksum".to_owned(), "message".to_owned());
+        }
+        for (check, weight) in &vip.track {
+            let what = self.checks.iter().find(|c| c.name == *check).map(describe).unwrap_or_default();
+            let effect = weight.map_or("down is FAULT".to_owned(), |w| format!("weight {w:+}"));
+            settings.insert(format!("track {check}"), format!("{effect}: {what}"));
+        }
+        for service in self.services.iter().filter(|s| s.vip == vip.name) {
+            let what = service.probe.as_ref().map_or("none".to_owned(), probe);
+            settings.insert(format!("probe of {}", service.name), what);
+        }
+        VipFacts { addresses: vip.addresses.clone(), interface: vip.interface.clone(), settings }
+    }
+}
+
+/// A preempt setting as the language has it.
+pub fn preempt(preempt: Preempt) -> String {
+    match preempt {
+        Preempt::Immediately => "always".to_owned(),
+        Preempt::After(delay) => format!("after {}", show_duration(delay)),
+        Preempt::Never => "never".to_owned(),
+    }
+}
+
+fn reach(reach: &Reach) -> String {
+    match reach {
+        Reach::Multicast => "multicast".to_owned(),
+        Reach::Unicast { local, peers } => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("unicast from {local} to {}", peers.join(", "))
+        }
+    }
+}
+
+/// Where a secret is taken from. One that stands in the file itself has 12 bits of a hash beside it: enough to see
+/// that it changed, of no use to guess it by, and whoever reads the file has it anyway.
+fn secret(secret: &Secret) -> String {
+    match secret {
+        Secret::Literal(text) => format!("(secret) #{:03x}", stable_hash(text.as_bytes()) & 0xfff),
+        Secret::Env(name) => format!("(secret) from env {name}"),
+        Secret::File(path) => format!("(secret) from file {path}"),
+        Secret::Credential(name) => format!("(secret) from credential {name}"),
+    }
+}
+
+fn describe(check: &Check) -> String {
+    let mut text = match &check.kind {
+        CheckKind::Process { names } => format!("process {}", names.join(" ")),
+        CheckKind::Command { argv, user } => {
+            let user = user.as_ref().map(|u| format!(" as {u}")).unwrap_or_default();
+            format!("command {}{user}", argv.join(" "))
+        }
+        CheckKind::Tcp { target } => format!("tcp {target}"),
+        CheckKind::Tls { target } => format!("tls {target}"),
+        CheckKind::Http { target, path, expect } => format!("http {target}{path} expect {expect}"),
+    };
+    pace(&mut text, &check.pace);
+    text
+}
+
+fn probe(probe: &Probe) -> String {
+    let mut text = match &probe.kind {
+        ProbeKind::Tcp => "tcp".to_owned(),
+        ProbeKind::Tls => "tls".to_owned(),
+        ProbeKind::Http { path, expect } => format!("http {path} expect {expect}"),
+    };
+    if let Some(port) = probe.port {
+        // Writing to a String does not fail.
+        _ = write!(text, " port {port}");
+    }
+    pace(&mut text, &probe.pace);
+    text
+}
+
+fn pace(text: &mut String, pace: &Pace) {
+    let (every, timeout) = (show_duration(pace.every), show_duration(pace.timeout));
+    // Writing to a String does not fail.
+    _ = write!(text, ", every {every}, timeout {timeout}, fall {}, rise {}", pace.fall, pace.rise);
+}

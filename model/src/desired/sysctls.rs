@@ -1,0 +1,80 @@
+//! Sysctls: those that vips and services imply, each with its reason, and those of the file.
+//!
+//! Implied on purpose is nothing for ARP: with the interface's own MAC only the holder has the address, so nobody
+//! else answers for it, whatever `arp_ignore` and `arp_announce` say.
+
+use std::collections::BTreeMap;
+
+use super::{Contradiction, DesiredService, DesiredSysctl, DesiredVip, Reason};
+use crate::config::Sysctl;
+use crate::units::InterfaceName;
+
+/// The kernel's key of an interface's IPv4 setting; dots of the name stand as `/`, as in sysctl(8).
+pub fn conf(interface: &InterfaceName, setting: &str) -> String {
+    format!("net.ipv4.conf.{}.{setting}", interface.as_str().replace('.', "/"))
+}
+
+/// A key as the file has it, dotted: sysctl(8) takes the first separator for the one that is meant.
+fn dotted(key: &str) -> String {
+    match key.find(['.', '/']).map(|n| key.as_bytes().get(n)) {
+        Some(Some(b'/')) => key
+            .chars()
+            .map(|c| match c {
+                '/' => '.',
+                '.' => '/',
+                c => c,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+/// Whether two values of a sysctl are the same: the kernel separates the numbers of a list with tabs.
+pub fn same_value(a: &str, b: &str) -> bool {
+    a.split_whitespace().eq(b.split_whitespace())
+}
+
+/// Every sysctl with its reasons, and where the file contradicts what is needed.
+pub(super) fn sysctls(
+    vips: &[DesiredVip],
+    services: &[DesiredService],
+    written: &[Sysctl],
+) -> (BTreeMap<String, DesiredSysctl>, Vec<Contradiction>) {
+    let mut all = BTreeMap::new();
+    for vip in vips {
+        // A Linux secondary address goes with its primary: without this, removing the machine's own address would
+        // take the vip along.
+        let reason = Reason { what: format!("vip.{}", vip.name), at: vip.at.clone() };
+        imply(&mut all, conf(&vip.interface, "promote_secondaries"), ("1", reason));
+    }
+    for service in services {
+        let Some(vip) = vips.iter().find(|v| v.name == service.vip) else { continue };
+        let reason = Reason { what: format!("service.{}", service.name), at: service.at.clone() };
+        imply(&mut all, conf(&vip.interface, "forwarding"), ("1", reason.clone()));
+        // One-armed: clients and backends share a segment, and a redirect would send them past the translation. The
+        // kernel sends one unless both are 0.
+        imply(&mut all, conf(&vip.interface, "send_redirects"), ("0", reason.clone()));
+        imply(&mut all, "net.ipv4.conf.all.send_redirects".to_owned(), ("0", reason));
+    }
+    let mut contradictions = vec![];
+    for sysctl in written {
+        let (key, value) = (dotted(&sysctl.key), sysctl.value.trim().to_owned());
+        let reason = Reason { what: "sysctl".to_owned(), at: sysctl.at.clone() };
+        match all.get_mut(&key) {
+            None => _ = all.insert(key, DesiredSysctl { value, reasons: vec![reason] }),
+            Some(implied) if same_value(&implied.value, &value) => implied.reasons.push(reason),
+            Some(implied) => contradictions.push(Contradiction {
+                key,
+                value,
+                at: sysctl.at.clone(),
+                needed: implied.value.clone(),
+                reasons: implied.reasons.clone(),
+            }),
+        }
+    }
+    (all, contradictions)
+}
+
+fn imply(all: &mut BTreeMap<String, DesiredSysctl>, key: String, (value, reason): (&str, Reason)) {
+    all.entry(key).or_insert_with(|| DesiredSysctl { value: value.to_owned(), reasons: vec![] }).reasons.push(reason);
+}

@@ -1,0 +1,127 @@
+//! Addresses: those that carry our mark are exactly those of the vips that this machine is master of. Nothing that
+//! carries another mark, or none, is touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Impact, Note, Operation, Step};
+use crate::desired::{Desired, DesiredVip, Reason};
+use crate::observed::{Address, KEEPALIVED_MARK, OUR_MARK, Observed};
+use crate::units::{Cidr, InterfaceName, Priority};
+
+type Place<'a> = (&'a InterfaceName, Cidr);
+
+/// Removes what is ours and not held, adds what is held and missing; a foreign address in the way is a note.
+pub(super) fn addresses(desired: &Desired, observed: &Observed, notes: &mut Vec<Note>) -> Vec<Step> {
+    let foreign: Vec<&Address> = observed.addresses.iter().filter(|a| a.mark != OUR_MARK).collect();
+    let mut wanted: BTreeMap<Place<'_>, &DesiredVip> = BTreeMap::new();
+    for vip in &desired.vips {
+        let held = observed.service.as_ref().is_some_and(|live| live.master.contains(&vip.name));
+        for cidr in &vip.addresses {
+            match foreign.iter().find(|a| a.cidr.address() == cidr.address()) {
+                // The owner has the address as its own.
+                Some(_) if vip.priority == Priority::OWNER => {}
+                Some(there) => notes.push(conflict(vip, there, observed)),
+                None if held && observed.links.contains_key(&vip.interface) => {
+                    wanted.insert((&vip.interface, *cidr), vip);
+                }
+                None => {}
+            }
+        }
+    }
+    let ours = ours(observed);
+    let extra = ours.iter().filter(|place| !wanted.contains_key(place));
+    let mut steps: Vec<Step> = extra.map(|place| remove(*place, observed)).collect();
+    let missing = wanted.iter().filter(|(place, _)| !ours.contains(place));
+    steps.extend(missing.map(|(place, vip)| add(*place, vip, observed)));
+    steps
+}
+
+/// Removes every address of ours.
+pub(super) fn remove_all(observed: &Observed) -> Vec<Step> {
+    ours(observed).into_iter().map(|place| remove(place, observed)).collect()
+}
+
+fn ours(observed: &Observed) -> BTreeSet<Place<'_>> {
+    observed.addresses.iter().filter(|a| a.mark == OUR_MARK).map(|a| (&a.interface, a.cidr)).collect()
+}
+
+fn object((interface, cidr): Place<'_>) -> String {
+    format!("address {cidr} on {interface}")
+}
+
+/// The recorded vip that has this address on this interface, and whether this machine is its master.
+fn recorded<'a>((interface, cidr): Place<'_>, observed: &'a Observed) -> Option<(&'a String, bool)> {
+    let name = observed.record.vips.iter().find(|(_, f)| f.interface == *interface && f.addresses.contains(&cidr))?.0;
+    Some((name, observed.service.as_ref().is_some_and(|live| live.master.contains(name))))
+}
+
+fn remove(place: Place<'_>, observed: &Observed) -> Step {
+    let (what, impact) = match recorded(place, observed) {
+        Some((name, true)) => (format!("is no longer vip.{name}'s"), Impact::Interrupts),
+        _ => ("is left over from a `hactl run` that did not end cleanly".to_owned(), Impact::Deletes),
+    };
+    let (interface, cidr) = (place.0.clone(), place.1);
+    Step {
+        action: Action::Remove,
+        object: object(place),
+        what,
+        operation: Operation::DeleteAddress { interface: interface.clone(), cidr },
+        undo: Operation::AddAddress { interface, cidr },
+        reasons: vec![],
+        details: match impact {
+            Impact::Interrupts => vec!["this machine holds it: connections to it break".to_owned()],
+            _ => vec![],
+        },
+        impact,
+    }
+}
+
+fn add(place: Place<'_>, vip: &DesiredVip, observed: &Observed) -> Step {
+    let known = recorded(place, observed).is_some();
+    let (action, what) = match known {
+        true => (Action::Drift, "was removed by somebody else"),
+        false => (Action::Create, "this machine is master"),
+    };
+    let details = if known { vec!["`hactl run` holds it and puts it back".to_owned()] } else { vec![] };
+    let (interface, cidr) = (place.0.clone(), place.1);
+    Step {
+        action,
+        object: object(place),
+        what: what.to_owned(),
+        operation: Operation::AddAddress { interface: interface.clone(), cidr },
+        undo: Operation::DeleteAddress { interface, cidr },
+        reasons: vec![Reason { what: format!("vip.{}", vip.name), at: vip.at.clone() }],
+        details,
+        impact: Impact::None,
+    }
+}
+
+fn conflict(vip: &DesiredVip, there: &Address, observed: &Observed) -> Note {
+    let object = object((&there.interface, there.cidr));
+    let others = match observed.others.as_slice() {
+        [] => String::new(),
+        others => format!("; on this machine: {}", others.join(", ")),
+    };
+    let (owner, remedy) = match there.mark {
+        KEEPALIVED_MARK => {
+            ("keepalived's (mark 18)".to_owned(), "stop keepalived: systemctl disable --now keepalived".to_owned())
+        }
+        0 => (
+            format!("not hactl's and carries nobody's mark{others}"),
+            format!(
+                "take it out of the machine's own network settings, then: ip addr del {} dev {}",
+                there.cidr, there.interface
+            ),
+        ),
+        mark => (
+            format!("another program's (mark {mark}){others}"),
+            format!("have that program give it up, or give vip.{} another address", vip.name),
+        ),
+    };
+    Note {
+        blocks: true,
+        what: format!("{object} is vip.{}'s, and there already: it is {owner}", vip.name),
+        remedy,
+        at: Some(vip.at.clone()),
+    }
+}

@@ -1,0 +1,79 @@
+//! A table for people: counters at rest, long slot maps in a line, what there is in numbers.
+
+use std::collections::BTreeMap;
+
+/// The text with every counter's value as 0, so that texts of two moments can be compared.
+pub fn without_counters(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut words = text.split_inclusive(|c: char| c.is_whitespace());
+    let mut zero = false;
+    for word in words.by_ref() {
+        let bare = word.trim_end();
+        let number = bare.trim_end_matches(',');
+        if zero && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+            out.push('0');
+            out.push_str(word.get(number.len()..).unwrap_or_default());
+        } else {
+            out.push_str(word);
+        }
+        zero = matches!(bare, "packets" | "bytes");
+    }
+    out
+}
+
+/// The text with each map of slots as one line: `251 slots: 10.0.0.1 . 80 84, 10.0.0.2 . 80 167`.
+pub fn shortened(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n');
+    let mut slots = false;
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim();
+        slots = (slots && trimmed != "}") || trimmed.starts_with("typeof numgen inc mod");
+        if !slots || !trimmed.starts_with("elements = {") {
+            out.push_str(line);
+            continue;
+        }
+        let mut all = trimmed.to_owned();
+        while !all.ends_with('}') {
+            let Some(more) = lines.next() else { break };
+            all.push(' ');
+            all.push_str(more.trim());
+        }
+        out.push_str("\t\t");
+        out.push_str(&summary(&all));
+        out.push('\n');
+    }
+    out
+}
+
+fn summary(elements: &str) -> String {
+    let inner = elements.trim_start_matches("elements = {").trim_end_matches('}');
+    let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
+    for member in inner.split(',') {
+        if let Some((_, backend)) = member.split_once(" : ") {
+            *shares.entry(backend.trim()).or_default() += 1;
+        }
+    }
+    let total: usize = shares.values().sum();
+    let shares: Vec<String> = shares.iter().map(|(backend, n)| format!("{backend} has {n}")).collect();
+    format!("{total} slots: {}", shares.join(", "))
+}
+
+/// What a table has: `9 chains, 14 rules, 2 maps, 3 sets`.
+pub fn counts(text: &str) -> String {
+    let (mut chains, mut rules, mut maps, mut sets) = (0, 0, 0, 0);
+    let mut in_chain = false;
+    for line in text.lines().map(str::trim) {
+        match line.split_whitespace().next() {
+            Some("chain") => (chains, in_chain) = (chains + 1, true),
+            Some("map") => maps += 1,
+            Some("set") => sets += 1,
+            Some("}") | None => in_chain = false,
+            Some("type") => {}
+            Some(_) if in_chain => rules += 1,
+            Some(_) => {}
+        }
+    }
+    let n = |n: i32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    [n(chains, "chain"), n(rules, "rule"), n(maps, "map"), n(sets, "set")].join(", ")
+}
