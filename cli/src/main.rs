@@ -3,6 +3,7 @@
 mod args;
 mod load;
 mod report;
+mod status;
 mod verbs;
 
 use std::process::ExitCode;

@@ -13,6 +13,11 @@ mod sysctl;
 use model::observed::{Observed, Wanted};
 use model::plan::Operation;
 
+/// Where a sysctl stands in /proc/sys; `None` for what is no sysctl's name.
+pub(crate) fn sysctl_path(key: &str) -> Option<std::path::PathBuf> {
+    sysctl::path(key).ok()
+}
+
 /// A machine that can be seen and changed. Blocking; called from threads that may wait.
 pub trait Kernel {
     /// Reads everything that a plan compares.

@@ -10,6 +10,7 @@ pub mod apply;
 pub mod check;
 pub mod clock;
 pub mod control;
+pub mod daemon;
 pub mod driver;
 pub mod hot;
 pub mod kernel;

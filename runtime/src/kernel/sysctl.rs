@@ -31,7 +31,7 @@ pub(super) fn write(key: &str, value: &str) -> Result<(), KernelError> {
     })
 }
 
-fn path(key: &str) -> Result<PathBuf, KernelError> {
+pub(super) fn path(key: &str) -> Result<PathBuf, KernelError> {
     let swapped: String = key
         .chars()
         .map(|c| match c {

@@ -1,0 +1,292 @@
+//! `status` in words: the verdict, a row for each vip, check and backend, and a footer only where something is wrong.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use model::units::Moment;
+use model::vrrp::{VipState, VipStatus};
+use runtime::control::{BackendStatus, Health, ServiceStatus, StatusReport};
+
+use crate::report::count;
+
+/// Silence of a living master that is told of, in thousandths of the down interval: two adverts in a row were lost.
+const NEAR_FAILOVER: u16 = 667;
+
+/// Lateness of the VRRP thread that is told of: a tenth of the shortest advert interval.
+const LATE: Duration = Duration::from_millis(1);
+
+/// What is wrong, each for the footer; none is what exit status 0 says.
+pub fn problems(report: &StatusReport) -> Vec<String> {
+    let mut found = vec![];
+    for vip in &report.vips {
+        match vip.state {
+            VipState::Fault | VipState::Init => {
+                let why = vip.why.as_deref().unwrap_or("it has just started");
+                found.push(format!("vip.{} is in {}: {why}", vip.vip, state(vip.state)));
+            }
+            VipState::Backup if vip.master.is_none() => {
+                found.push(format!("vip.{} has no master that is heard", vip.vip));
+            }
+            VipState::Backup | VipState::Master => {}
+        }
+    }
+    for check in report.checks.iter().filter(|c| c.health.up == Some(false)) {
+        found.push(format!("check {} is down: {} {}", check.check, check.health.code, check.health.detail));
+    }
+    for service in &report.services {
+        let down = |b: &&BackendStatus| b.health.as_ref().is_some_and(|h| h.up == Some(false));
+        let n = service.backends.iter().filter(down).count();
+        if n == service.backends.len() {
+            found.push(format!("service.{} has no backend that is up", service.service));
+        }
+        for backend in service.backends.iter().filter(down) {
+            let said = backend.health.as_ref().map(|h| format!("{} {}", h.code, h.detail)).unwrap_or_default();
+            found.push(format!("service.{} backend {} is down: {said}", service.service, backend.backend));
+        }
+    }
+    if let Some(refused) = &report.reload {
+        let ago = ago(report.now, refused.at);
+        found.push(format!("the file on disk is not what runs: the reload {ago} ago was refused"));
+        found.extend(refused.what.iter().map(|line| format!("  {line}")));
+    }
+    found.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// What is worth knowing and nothing is wrong with.
+fn notes(report: &StatusReport) -> Vec<String> {
+    let mut notes = report.warnings.clone();
+    if !report.restored.is_empty() {
+        let each: Vec<String> = report
+            .restored
+            .iter()
+            .map(|(kind, n)| {
+                let many = if kind == "address" { "addresses".to_owned() } else { format!("{kind}s") };
+                count(usize::try_from(*n).unwrap_or(usize::MAX), kind, &many)
+            })
+            .collect();
+        notes.push(format!("put back after somebody else changed them: {}", each.join(", ")));
+    }
+    for vip in &report.vips {
+        if vip.state == VipState::Backup && vip.nearest_failover >= NEAR_FAILOVER {
+            let percent = vip.nearest_failover / 10;
+            notes.push(format!("vip.{}: the master was once silent for {percent} % of a failover", vip.vip));
+        }
+        let dropped: Vec<String> = vip.dropped.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+        if !dropped.is_empty() {
+            notes.push(format!("vip.{}: packets dropped: {}", vip.vip, dropped.join(", ")));
+        }
+    }
+    let late = Duration::from_micros(report.thread.max_lateness_us);
+    if !report.thread.realtime {
+        notes.push(format!(
+            "the VRRP thread has no real-time priority (CAP_SYS_NICE); it woke at most {} late",
+            span(late)
+        ));
+    } else if late > LATE {
+        notes.push(format!("the VRRP thread once woke {} late", span(late)));
+    }
+    notes
+}
+
+/// The whole page.
+pub fn text(report: &StatusReport) -> String {
+    let problems = problems(report);
+    let bold = Style::new().bold();
+    let verdict = match problems.is_empty() {
+        true => paint("healthy", AnsiColor::Green),
+        false => paint(
+            &count(problems.iter().filter(|p| !p.starts_with(' ')).count(), "problem", "problems"),
+            AnsiColor::Red,
+        ),
+    };
+    let mut page = format!("{bold}{} · {}{bold:#} · {verdict} · ", report.cluster, report.peer);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        page,
+        "up {}, {} (fingerprint {})",
+        ago(report.now, report.started),
+        report.config,
+        report.fingerprint
+    );
+    page.push_str(&table(vips(report)));
+    page.push_str(&table(checks(report)));
+    page.push_str(&table(services(report)));
+    let footer: Vec<String> = problems
+        .iter()
+        .map(|p| format!("{} {p}\n", paint("!", AnsiColor::Red)))
+        .chain(notes(report).iter().map(|n| format!("{} {n}\n", paint("-", AnsiColor::Yellow))))
+        .collect();
+    if !footer.is_empty() {
+        page.push('\n');
+        page.push_str(&footer.concat());
+    }
+    page
+}
+
+/// A cell: the text, and how it is painted.
+type Cell = (String, Option<AnsiColor>);
+
+fn plain(text: impl Into<String>) -> Cell {
+    (text.into(), None)
+}
+
+fn head(names: &[&str]) -> Vec<Cell> {
+    names.iter().map(|n| plain(*n)).collect()
+}
+
+fn vips(report: &StatusReport) -> Vec<Vec<Cell>> {
+    let mut rows = vec![head(&["vip", "state", "since", "priority", "master", "interface", "addresses"])];
+    rows.extend(report.vips.iter().map(|vip| {
+        let colour = match vip.state {
+            VipState::Master => AnsiColor::Green,
+            VipState::Backup => AnsiColor::Cyan,
+            VipState::Fault => AnsiColor::Red,
+            VipState::Init => AnsiColor::Yellow,
+        };
+        let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
+        vec![
+            plain(&vip.vip),
+            (state(vip.state).into(), Some(colour)),
+            plain(ago(report.now, vip.since)),
+            plain(priority(vip)),
+            plain(master(report.now, vip)),
+            plain(vip.interface.as_str()),
+            plain(addresses.join(" ")),
+        ]
+    }));
+    rows
+}
+
+fn priority(vip: &VipStatus) -> String {
+    match vip.priority == vip.configured_priority {
+        true => vip.priority.to_string(),
+        false => format!("{} (of {})", vip.priority, vip.configured_priority),
+    }
+}
+
+fn master(now: Moment, vip: &VipStatus) -> String {
+    match (vip.state, vip.master) {
+        (VipState::Master, _) => "this machine".into(),
+        (_, Some((address, priority, at))) => format!("{address} ({priority}), heard {} ago", ago(now, at)),
+        (_, None) => "-".into(),
+    }
+}
+
+fn checks(report: &StatusReport) -> Vec<Vec<Cell>> {
+    let mut rows = vec![head(&["check", "state", "since", "last result", "what"])];
+    rows.extend(report.checks.iter().map(|check| {
+        let h = &check.health;
+        vec![plain(&check.check), health(h), plain(ago(report.now, h.since)), plain(result(h)), plain(&check.what)]
+    }));
+    rows
+}
+
+fn services(report: &StatusReport) -> Vec<Vec<Cell>> {
+    let mut rows = vec![head(&["service", "backend", "state", "since", "slots", "last result", "address"])];
+    for service in &report.services {
+        for (i, backend) in service.backends.iter().enumerate() {
+            let name = if i == 0 { title(service) } else { String::new() };
+            let (state, since, last) = match &backend.health {
+                Some(h) => (health(h), ago(report.now, h.since), result(h)),
+                None => (("UP".into(), Some(AnsiColor::Green)), "-".into(), "no probe".into()),
+            };
+            rows.push(vec![
+                plain(name),
+                plain(&backend.backend),
+                state,
+                plain(since),
+                plain(format!("{}/{}", backend.slots, backend.of_slots)),
+                plain(last),
+                plain(backend.target.to_string()),
+            ]);
+        }
+    }
+    rows
+}
+
+fn title(service: &ServiceStatus) -> String {
+    format!("{} on {}:{}", service.service, service.vip, service.port)
+}
+
+/// HAProxy's words: `UP`, `UP 1/3` on the way down, `DOWN 1/2` on the way up.
+fn health(h: &Health) -> Cell {
+    let (word, colour) = match h.up {
+        Some(true) if h.against == 0 => ("UP", AnsiColor::Green),
+        Some(true) => ("UP", AnsiColor::Yellow),
+        Some(false) => ("DOWN", AnsiColor::Red),
+        None => ("no result yet", AnsiColor::Yellow),
+    };
+    let way = if h.against > 0 { format!(" {}/{}", h.against, h.needed) } else { String::new() };
+    (format!("{word}{way}"), Some(colour))
+}
+
+fn result(h: &Health) -> String {
+    match h.code.as_str() {
+        "" => "-".into(),
+        code => format!("{code} in {}", span(Duration::from_micros(h.took_us))),
+    }
+}
+
+fn state(state: VipState) -> &'static str {
+    match state {
+        VipState::Init => "INIT",
+        VipState::Backup => "BACKUP",
+        VipState::Master => "MASTER",
+        VipState::Fault => "FAULT",
+    }
+}
+
+/// `850us`, `12ms`, `4s`, `3m 5s`, `2h 3m`, `9d 4h`: two units at most.
+fn span(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0 if d.as_millis() == 0 => format!("{}us", d.as_micros()),
+        0 => format!("{}ms", d.as_millis()),
+        1..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86400, s % 86400 / 3600),
+    }
+}
+
+fn ago(now: Moment, then: Moment) -> String {
+    span(now.since(then))
+}
+
+fn paint(text: &str, colour: AnsiColor) -> String {
+    let style = Style::new().fg_color(Some(colour.into()));
+    format!("{style}{text}{style:#}")
+}
+
+/// Columns as wide as their widest cell; nothing for a table without rows under its head.
+fn table(rows: Vec<Vec<Cell>>) -> String {
+    if rows.len() < 2 {
+        return String::new();
+    }
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|(t, _)| t.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    let mut text = String::from("\n");
+    for (i, row) in rows.iter().enumerate() {
+        let mut line = String::from("  ");
+        for ((cell, colour), width) in row.iter().zip(&widths) {
+            let pad = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
+            match colour {
+                Some(colour) => line.push_str(&paint(cell, *colour)),
+                None if i == 0 => {
+                    let dim = Style::new().dimmed();
+                    let _ = write!(line, "{dim}{cell}{dim:#}");
+                }
+                None => line.push_str(cell),
+            }
+            line.push_str(&pad);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

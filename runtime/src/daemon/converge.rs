@@ -1,0 +1,148 @@
+//! Making the machine as it should be: the same observation, plan and operations as `hactl apply`, step by step.
+//!
+//! Unlike `apply`, a failing step takes nothing back and holds nothing up: a run that has lost a table and cannot write
+//! a sysctl must still put the table back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::desired::Desired;
+use model::observed::{Live, Observed};
+use model::plan::{self, Action, Note, Operation, Plan, Step};
+
+use crate::apply::{Lock, LockError};
+use crate::control::StepResult;
+use crate::kernel::linux::Linux;
+use crate::kernel::{Kernel, KernelError};
+
+/// How long a convergence waits for an `apply` or `destroy` to end before it is put off.
+const PATIENCE: Duration = Duration::ZERO;
+
+/// The machine as this run sees and changes it.
+#[derive(Debug)]
+pub(super) struct Machine {
+    kernel: Linux,
+    state: PathBuf,
+}
+
+/// Which steps of the plan are performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Addresses {
+    /// All: no VRRP thread runs yet, so what a killed run left is removed.
+    All,
+    /// Not those about addresses of our vips: the VRRP thread alone adds and deletes them while it runs.
+    Strangers,
+}
+
+/// What is to be made so.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    /// What this machine should be.
+    pub desired: Arc<Desired>,
+    /// What this run knows and the kernel does not.
+    pub live: Live,
+    /// Which steps are performed.
+    pub addresses: Addresses,
+}
+
+/// One step that was tried.
+#[derive(Debug, Clone)]
+pub(super) struct Tried {
+    /// The step.
+    pub step: Step,
+    /// Why it failed, where it did.
+    pub error: Option<KernelError>,
+}
+
+impl Tried {
+    /// As the control socket tells it.
+    pub fn result(&self) -> StepResult {
+        StepResult {
+            action: self.step.action,
+            object: self.step.object.clone(),
+            error: self.error.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Whether it put something right that somebody lost, and what kind of thing: a key of `StatusReport::restored`.
+    pub fn restored(&self) -> Option<&'static str> {
+        if self.error.is_some() || self.step.action == Action::Adopt {
+            return None;
+        }
+        match self.step.operation {
+            Operation::SetSysctl { .. } => Some("sysctl"),
+            Operation::LoadTable { .. } | Operation::DeleteTable { .. } => Some("table"),
+            Operation::AddAddress { .. } | Operation::DeleteAddress { .. } => Some("address"),
+            Operation::Nothing
+            | Operation::RecordSysctl { .. }
+            | Operation::PutVip { .. }
+            | Operation::DropVip { .. } => None,
+        }
+    }
+
+    /// Whether a table was loaded, so that its gate is shut until the VRRP thread opens it again.
+    pub fn loaded(&self) -> bool {
+        self.error.is_none() && matches!(self.step.operation, Operation::LoadTable { .. })
+    }
+}
+
+/// What came of a convergence.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The plan was made, and these steps were tried, none where everything was so.
+    Tried(Vec<Tried>, Vec<Note>),
+    /// An `apply` or `destroy` is at work: later.
+    Busy,
+    /// The machine cannot be seen.
+    Blind(KernelError),
+}
+
+impl Machine {
+    /// With the directory of the record and the lock.
+    pub fn new(state: &Path) -> Self {
+        Machine { kernel: Linux::new(state), state: state.to_owned() }
+    }
+
+    /// Plans without performing.
+    ///
+    /// # Errors
+    /// Where the machine cannot be seen.
+    pub fn plan(&mut self, job: &Job) -> Result<Plan, KernelError> {
+        let mut observed: Observed =
+            self.kernel.observe(&job.desired.wanted(&crate::kernel::record::load(&self.state)?))?;
+        observed.service = Some(job.live.clone());
+        Ok(plan::plan(&job.desired, &observed))
+    }
+
+    /// Plans and performs, under the lock.
+    pub fn converge(&mut self, job: &Job) -> Outcome {
+        match Lock::take(&self.state, "run", PATIENCE) {
+            Err(LockError::Held { .. }) => Outcome::Busy,
+            // A full disk keeps the lock from being written, and nobody else gets it either: go on holding.
+            Err(LockError::Kernel(_)) => self.perform(job),
+            Ok(_lock) => self.perform(job),
+        }
+    }
+
+    /// Plans and performs for somebody who holds the lock already.
+    pub fn perform(&mut self, job: &Job) -> Outcome {
+        let plan = match self.plan(job) {
+            Ok(plan) => plan,
+            Err(error) => return Outcome::Blind(error),
+        };
+        let steps = plan.steps.into_iter().filter(|step| is_ours(step, job));
+        let tried = steps.map(|step| Tried { error: self.kernel.perform(&step.operation).err(), step });
+        Outcome::Tried(tried.collect(), plan.notes)
+    }
+}
+
+fn is_ours(step: &Step, job: &Job) -> bool {
+    match &step.operation {
+        Operation::AddAddress { interface, cidr } | Operation::DeleteAddress { interface, cidr } => {
+            let held = job.desired.vips.iter().any(|v| v.interface == *interface && v.addresses.contains(cidr));
+            job.addresses == Addresses::All || !held
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,151 @@
+//! From the command line to a running daemon.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use caps::{CapSet, Capability};
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+
+use super::converge::{Addresses, Job, Machine, Outcome};
+use super::fights::Fights;
+use super::setup::{Setup, setup};
+use super::state::State;
+use super::sysctls::Sysctls;
+use super::tell::{Out, Said};
+use super::turn::{Daemon, Inputs, Signals};
+use super::{Options, RunError};
+use crate::check::Watches;
+use crate::control::{self, BindError};
+use crate::driver::{self, DriverStatus};
+use crate::kernel::KernelError;
+use crate::notify::Notifier;
+
+/// Events of the VRRP thread that may wait: 255 vips changing their state together, several times over.
+const EVENTS: usize = 4096;
+
+/// Findings of watches that may wait; a watch waits for room.
+const FINDINGS: usize = 256;
+
+/// Requests over the control socket that may wait.
+const REQUESTS: usize = 16;
+
+/// Runs until a signal asks for the end.
+///
+/// # Errors
+/// Why it could not start, or what ended it.
+pub fn run(options: Options) -> Result<(), RunError> {
+    let setup = setup(options.file.as_deref(), options.node.as_deref())?;
+    permitted()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { what: "start", source })?;
+    let ended = runtime.block_on(serve(options, setup));
+    // A program or a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn permitted() -> Result<(), RunError> {
+    let needed = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+    let missing: Vec<String> = needed
+        .into_iter()
+        .filter(|c| !caps::has_cap(None, CapSet::Effective, *c).unwrap_or(false))
+        .map(|c| c.to_string())
+        .collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::NotPermitted { missing: missing.join(" and ") }),
+    }
+}
+
+async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
+    let mut signals = Signals::listen()?;
+    let mut state = State::new();
+    let (asked_sender, mut asked) = mpsc::channel(REQUESTS);
+    match control::bind(&options.state) {
+        Ok(bound) => drop(tokio::spawn(async move { control::serve(&bound, asked_sender).await })),
+        Err(e @ BindError::Running { .. }) => return Err(e.into()),
+        // Holding addresses needs no disk; being asked about it does.
+        Err(e @ BindError::Io { .. }) => {
+            let what = format!("no control socket, so status, plan and apply cannot ask this run: {e}");
+            tracing::error!("{what}");
+            state.warn(&what);
+            std::mem::forget(asked_sender);
+        }
+    }
+    let mut machine = Machine::new(&options.state);
+    let loaded = first(&mut machine, &setup, &mut state)?;
+    let (events_sender, mut events) = mpsc::channel(EVENTS);
+    let driver = driver::start(setup.driver.clone(), events_sender)?;
+    if loaded {
+        // A thread that is gone already says so by the end of its events.
+        let _ = driver.send(driver::Command::TableLoaded);
+    }
+    let (findings_sender, mut findings) = mpsc::channel(FINDINGS);
+    let notifier = Notifier::default();
+    tokio::spawn({
+        let notifier = notifier.clone();
+        async move { notifier.work().await }
+    });
+    let mut daemon = Daemon {
+        out: Out::new(options.json),
+        setup,
+        state,
+        driver,
+        machine: Arc::new(Mutex::new(machine)),
+        watches: Watches::new(findings_sender),
+        sysctls: Sysctls::new(),
+        notifier,
+        fights: Fights::default(),
+        mastered: BTreeSet::new(),
+        work: None,
+        wanted: None,
+        not_before: None,
+    };
+    daemon.begin();
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    daemon.say(&Said::Ready { peer: daemon.setup.desired.peer.clone() });
+    let inputs = Inputs { signals: &mut signals, asked: &mut asked, events: &mut events, findings: &mut findings };
+    daemon.serve(inputs).await
+}
+
+/// The plan at start, performed. Says whether a table was loaded.
+///
+/// # Errors
+/// Where services' rules cannot be loaded: a master without them would draw connections and drop them.
+fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool, RunError> {
+    let live = state.live(setup, &DriverStatus::default());
+    let job = Job { desired: Arc::clone(&setup.desired), live, addresses: Addresses::All };
+    let mut warn = |what: String| {
+        tracing::warn!("{what}");
+        state.warn(&what);
+    };
+    let tried = match machine.converge(&job) {
+        Outcome::Tried(tried, notes) => {
+            notes.iter().for_each(|n| warn(format!("{}: {}", n.what, n.remedy)));
+            tried
+        }
+        Outcome::Blind(e @ (KernelError::NoProgram { .. } | KernelError::NotPermitted { .. })) => return Err(e.into()),
+        Outcome::Blind(e) => {
+            warn(format!("the machine cannot be compared with the file: {e}"));
+            return Ok(false);
+        }
+        Outcome::Busy => {
+            warn("an apply is at work; the machine is compared with the file when it has ended".into());
+            return Ok(false);
+        }
+    };
+    let mut loaded = false;
+    for step in tried {
+        loaded |= step.loaded();
+        let object = &step.step.object;
+        match step.error {
+            None => tracing::info!("{object} {}", step.step.what),
+            Some(e) if matches!(step.step.operation, model::plan::Operation::LoadTable { .. }) => return Err(e.into()),
+            Some(e) => warn(format!("{object}: {e}")),
+        }
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,162 @@
+//! What a run knows beside the machine: health, counters and warnings; and how `status` and plans are told of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use model::desired::DesiredService;
+use model::observed::Live;
+use model::rules;
+use model::units::Moment;
+use model::vrrp::VipState;
+
+use super::setup::Setup;
+use crate::check::{Healths, Subject, of_check};
+use crate::clock;
+use crate::control::{
+    BackendStatus, CheckStatus, FailedReload, Health, STATUS_VERSION, ServiceStatus, StatusReport, ThreadStatus,
+};
+use crate::driver::DriverStatus;
+
+/// Warnings that `status` shows; the log has them all.
+const WARNINGS: usize = 16;
+
+/// What a run knows.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Since when it runs.
+    pub started: Moment,
+    /// The last finding of every watch.
+    pub healths: Healths,
+    /// How often something was put right, by kind.
+    pub restored: BTreeMap<String, u64>,
+    /// The last refused reload, where no valid one followed.
+    pub refused: Option<FailedReload>,
+    warnings: VecDeque<String>,
+}
+
+impl State {
+    pub fn new() -> Self {
+        State {
+            started: clock::now(),
+            healths: BTreeMap::new(),
+            restored: BTreeMap::new(),
+            refused: None,
+            warnings: VecDeque::new(),
+        }
+    }
+
+    /// Remembers a warning for `status`, the newest [`WARNINGS`] of them and each once.
+    pub fn warn(&mut self, what: &str) {
+        self.warnings.retain(|w| w != what);
+        if self.warnings.len() == WARNINGS {
+            self.warnings.pop_front();
+        }
+        self.warnings.push_back(what.to_owned());
+    }
+
+    /// Backends of a service that fail their probe.
+    pub fn down(&self, service: &str) -> BTreeSet<SocketAddr> {
+        let down = self.healths.iter().filter(|(_, h)| h.up == Some(false));
+        down.filter_map(|(subject, _)| match subject {
+            Subject::Backend { service: s, target, .. } if s == service => Some(*target),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// What a plan compares.
+    pub fn live(&self, setup: &Setup, thread: &DriverStatus) -> Live {
+        let is_master = |s: VipState| s == VipState::Master;
+        let names = setup.desired.services.iter().map(|s| (s.name.clone(), self.down(&s.name)));
+        let masters = thread.vips.iter().filter(|v| !is_master(v.state));
+        Live {
+            pid: std::process::id(),
+            config: setup.path.display().to_string(),
+            master: thread.vips.iter().filter(|v| is_master(v.state)).map(|v| v.vip.clone()).collect(),
+            down: names.filter(|(_, down)| !down.is_empty()).collect(),
+            masters: masters.filter_map(|v| Some((v.vip.clone(), IpAddr::V4(v.master?.0)))).collect(),
+        }
+    }
+
+    /// What `hactl status` shows.
+    pub fn report(&self, setup: &Setup, thread: &DriverStatus) -> StatusReport {
+        let desired = &setup.desired;
+        let mut restored = self.restored.clone();
+        let addresses: u64 = thread.vips.iter().map(|v| v.restored).sum();
+        if addresses > 0 {
+            restored.insert("address".into(), addresses);
+        }
+        let mut warnings: Vec<String> = setup.warnings.iter().chain(&self.warnings).cloned().collect();
+        if thread.packets_overrun > 0 {
+            let n = thread.packets_overrun;
+            warnings.push(format!("{n} VRRP packets came faster than they could be read and were lost"));
+        }
+        StatusReport {
+            version: STATUS_VERSION,
+            program: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            now: clock::now(),
+            started: self.started,
+            cluster: desired.cluster.clone(),
+            peer: desired.peer.clone(),
+            config: setup.path.display().to_string(),
+            fingerprint: desired.fingerprint,
+            vips: thread.vips.clone(),
+            checks: desired
+                .checks
+                .iter()
+                .map(|c| CheckStatus {
+                    check: c.name.clone(),
+                    what: of_check(c).to_string(),
+                    health: self.health(&Subject::Check(c.name.clone())),
+                })
+                .collect(),
+            services: desired.services.iter().map(|s| self.service(s)).collect(),
+            restored,
+            warnings,
+            reload: self.refused.clone(),
+            thread: ThreadStatus {
+                realtime: thread.realtime,
+                max_lateness_us: u64::try_from(thread.max_lateness.as_micros()).unwrap_or(u64::MAX),
+            },
+        }
+    }
+
+    fn service(&self, service: &DesiredService) -> ServiceStatus {
+        let slots = rules::slots(service, &self.down(&service.name));
+        let backends = service.backends.iter().map(|b| BackendStatus {
+            backend: b.name.clone(),
+            target: b.target,
+            weight: b.weight,
+            slots: slots.iter().filter(|slot| SocketAddr::V4(**slot) == b.target).count().try_into().unwrap_or(0),
+            of_slots: service.slots,
+            health: service.probe.is_some().then(|| {
+                self.health(&Subject::Backend {
+                    service: service.name.clone(),
+                    backend: b.name.clone(),
+                    target: b.target,
+                })
+            }),
+        });
+        ServiceStatus {
+            service: service.name.clone(),
+            vip: service.vip.clone(),
+            port: service.port,
+            backends: backends.collect(),
+        }
+    }
+
+    fn health(&self, subject: &Subject) -> Health {
+        self.healths.get(subject).cloned().unwrap_or(Health {
+            up: None,
+            against: 0,
+            needed: 0,
+            code: String::new(),
+            detail: String::new(),
+            took_us: 0,
+            since: self.started,
+            failures: 0,
+            times_down: 0,
+        })
+    }
+}

@@ -1,0 +1,416 @@
+//! The daemon's loop: whatever happens next, handled.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use model::rules;
+use model::units::Moment;
+use model::vrrp::{Event, VipState};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::RunError;
+use super::converge::{Addresses, Job, Machine, Outcome};
+use super::fights::Fights;
+use super::setup::Setup;
+use super::state::State;
+use super::sysctls::Sysctls;
+use super::tell::{self, Out, Said};
+use crate::check::{Finding, Subject, Watches};
+use crate::clock;
+use crate::control::{Asked, Reply, Request};
+use crate::driver::{self, Command, DriverEvent, DriverHandle, DriverStatus};
+use crate::notify::{Change, Notifier};
+
+/// The slow look: for what no event tells of (a second mount of proc, a lost message).
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long after a look that found nothing the next one waits, unless something is known to be lost: our own changes
+/// are reported to us, too.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How soon a look is tried again while an `apply` is at work, or after one that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the VRRP thread may take to answer; it takes microseconds.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long handing over may take before the process ends anyway.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// How long notify programs may still take then.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The signals that a run listens to.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process.
+    ///
+    /// # Errors
+    /// Where the system has no more signal handlers to give.
+    pub fn listen() -> Result<Self, RunError> {
+        let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Where things come in.
+pub(super) struct Inputs<'a> {
+    pub signals: &'a mut Signals,
+    pub asked: &'a mut Receiver<Asked>,
+    pub events: &'a mut Receiver<DriverEvent>,
+    pub findings: &'a mut Receiver<Finding>,
+}
+
+/// Why the machine is to be looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Cause {
+    /// When it was noticed.
+    pub at: Moment,
+    /// Who did it, where that is known.
+    pub by: Option<String>,
+}
+
+/// A running daemon.
+pub(super) struct Daemon {
+    pub setup: Setup,
+    pub state: State,
+    pub driver: DriverHandle,
+    pub machine: Arc<Mutex<Machine>>,
+    pub watches: Watches,
+    pub sysctls: Sysctls,
+    pub notifier: Notifier,
+    pub out: Out,
+    pub fights: Fights,
+    /// Vips that this machine is master of, as the last events said.
+    pub mastered: BTreeSet<String>,
+    /// The look at the machine that is under way.
+    pub work: Option<(Cause, JoinHandle<Outcome>)>,
+    /// The next one.
+    pub wanted: Option<Cause>,
+    /// When it may begin.
+    pub not_before: Option<Instant>,
+}
+
+enum Next {
+    On,
+    Stop,
+    DriverEnded,
+}
+
+impl Daemon {
+    /// Starts what the setup asks for.
+    pub fn begin(&mut self) {
+        self.watches.set(self.setup.watches.clone());
+        self.sysctls.watch(self.setup.desired.sysctls.keys());
+    }
+
+    /// A line of our own on standard output.
+    pub fn say(&self, said: &Said) {
+        self.out.tell(clock::now(), said);
+    }
+
+    /// Something that needs a person's eye.
+    pub fn trouble(&mut self, what: &str) {
+        tracing::warn!("{what}");
+        self.state.warn(what);
+        self.say(&Said::Trouble { what: what.to_owned() });
+    }
+
+    /// Handles what happens until the end.
+    pub async fn serve(mut self, inputs: Inputs<'_>) -> Result<(), RunError> {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        let mut alive = interval(watchdog.unwrap_or(LOOK).max(Duration::from_millis(1)));
+        loop {
+            let due = self.due();
+            let next = tokio::select! {
+                // In the order of haste, so that noise of one kind never starves what matters more.
+                biased;
+                _ = inputs.signals.terminate.recv() => Next::Stop,
+                _ = inputs.signals.interrupt.recv() => Next::Stop,
+                event = inputs.events.recv() => self.event(event),
+                outcome = ended(&mut self.work) => self.tried(outcome),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.look().await,
+                Some(finding) = inputs.findings.recv() => self.found(finding),
+                () = self.sysctls.written() => self.want(Cause { at: clock::now(), by: None }),
+                Some(asked) = inputs.asked.recv() => self.answer(asked).await,
+                _ = inputs.signals.hangup.recv() => { self.reload(None).await; Next::On }
+                _ = looks.tick() => self.want(Cause { at: clock::now(), by: None }),
+                _ = alive.tick() => self.alive(watchdog.is_some()).await,
+            };
+            match next {
+                Next::On => {}
+                Next::Stop => return self.stop(inputs.events).await,
+                Next::DriverEnded => return self.driver_ended().await,
+            }
+        }
+    }
+
+    /// When the wanted look begins; `None` where none is wanted or one is under way.
+    fn due(&self) -> Option<Instant> {
+        match (&self.work, &self.wanted) {
+            (None, Some(_)) => Some(self.not_before.unwrap_or_else(Instant::now)),
+            _ => None,
+        }
+    }
+
+    fn want(&mut self, cause: Cause) -> Next {
+        // The first cause is the one that the time to put right is counted from; the one with a name says more.
+        match &mut self.wanted {
+            Some(waiting) => waiting.by = waiting.by.take().or(cause.by),
+            None => self.wanted = Some(cause),
+        }
+        Next::On
+    }
+
+    /// Wants a look that nothing but a fight puts off.
+    fn want_now(&mut self, cause: Cause) -> Next {
+        self.not_before = self.fights.pause(clock::now()).map(|pause| Instant::now() + pause);
+        self.want(cause)
+    }
+
+    /// The state of the VRRP thread; as if it held nothing where it does not answer.
+    pub async fn thread(&self) -> Option<DriverStatus> {
+        let answer = self.driver.query().ok()?;
+        timeout(ANSWER, answer).await.ok()?.ok()
+    }
+
+    async fn look(&mut self) -> Next {
+        let Some(cause) = self.wanted.take() else { return Next::On };
+        let Some(thread) = self.thread().await else {
+            self.not_before = Some(Instant::now() + AGAIN);
+            return self.want(cause);
+        };
+        let job = self.job(&thread);
+        let machine = Arc::clone(&self.machine);
+        let work =
+            tokio::task::spawn_blocking(move || machine.lock().unwrap_or_else(PoisonError::into_inner).converge(&job));
+        self.work = Some((cause, work));
+        Next::On
+    }
+
+    /// What the machine is to be made now.
+    pub fn job(&self, thread: &DriverStatus) -> Job {
+        Job {
+            desired: Arc::clone(&self.setup.desired),
+            live: self.state.live(&self.setup, thread),
+            addresses: Addresses::Strangers,
+        }
+    }
+
+    fn tried(&mut self, (cause, outcome): (Cause, Result<Outcome, tokio::task::JoinError>)) -> Next {
+        let later = match outcome {
+            Ok(Outcome::Tried(tried, _)) if tried.is_empty() => SETTLE,
+            Ok(Outcome::Tried(tried, _)) => {
+                self.restored(&cause, &tried);
+                // Interfaces may have come with keys that were not there before.
+                self.sysctls.watch(self.setup.desired.sysctls.keys());
+                let failed = tried.iter().any(|t| t.error.is_some());
+                if failed {
+                    self.want(Cause { at: clock::now(), by: None });
+                }
+                if failed { AGAIN } else { self.fights.pause(clock::now()).unwrap_or(Duration::ZERO) }
+            }
+            Ok(Outcome::Busy) => {
+                self.want(cause);
+                SETTLE
+            }
+            Ok(Outcome::Blind(e)) => {
+                self.trouble(&format!("the machine cannot be compared with the file: {e}"));
+                self.want(cause);
+                AGAIN
+            }
+            Err(_) => {
+                self.trouble("a look at the machine panicked; it is tried again");
+                self.want(cause);
+                AGAIN
+            }
+        };
+        self.not_before = Some(Instant::now() + later);
+        Next::On
+    }
+
+    fn restored(&mut self, cause: &Cause, tried: &[super::converge::Tried]) {
+        let now = clock::now();
+        if tried.iter().any(super::converge::Tried::loaded) {
+            // Its end shows in the events.
+            let _ = self.driver.send(Command::TableLoaded);
+        }
+        let by = cause.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        for t in tried {
+            let object = &t.step.object;
+            if let Some(e) = &t.error {
+                self.trouble(&format!("{object} cannot be put right: {e}"));
+                continue;
+            }
+            let Some(kind) = t.restored() else { continue };
+            *self.state.restored.entry(kind.to_owned()).or_default() += 1;
+            let vip = t.step.reasons.first().map(|r| r.what.clone()).unwrap_or_default();
+            let took = now.since(cause.at);
+            let what = format!("{object} {} was changed{by} and put back after {} ms", t.step.what, took.as_millis());
+            let event = Event::Restored { vip, what };
+            tell::log(&event);
+            self.out.tell(now, &event);
+            if self.fights.count(now) {
+                self.trouble(&Fights::words(&format!("{object}{by}")));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Option<DriverEvent>) -> Next {
+        match event {
+            Some(DriverEvent::Router { at, event }) => {
+                self.out.tell(at, &event);
+                tell::log(&event);
+                self.routed(&event);
+                Next::On
+            }
+            Some(DriverEvent::TableTouched { at, removed: true, by }) => self.want_now(Cause { at, by }),
+            Some(DriverEvent::TableTouched { at, removed: false, by }) => self.want(Cause { at, by }),
+            Some(DriverEvent::TableFailed { at, what }) => {
+                self.trouble(&what);
+                self.want(Cause { at, by: None })
+            }
+            Some(DriverEvent::Stopped) | None => Next::DriverEnded,
+        }
+    }
+
+    fn routed(&mut self, event: &Event) {
+        let Event::State { vip, from, to, priority, why } = event else {
+            if let Event::Warning { vip, what } = event {
+                self.state.warn(&format!("vip.{vip}: {what}"));
+            }
+            return;
+        };
+        if let Some(vip) = self.setup.desired.vips.iter().find(|v| v.name == *vip) {
+            self.notifier.tell(&Change { vip, from: *from, to: *to, priority: *priority, why });
+        }
+        match to {
+            VipState::Master => drop(self.mastered.insert(vip.clone())),
+            _ => drop(self.mastered.remove(vip)),
+        }
+        let held: Vec<&str> = self.mastered.iter().map(String::as_str).collect();
+        let words = if held.is_empty() { "master of nothing".into() } else { format!("master of {}", held.join(", ")) };
+        let _ = sd_notify::notify(&[NotifyState::Status(&words)]);
+        if *from == VipState::Fault {
+            // Its interface may have come, and with it sysctls that were not there.
+            self.want(Cause { at: clock::now(), by: None });
+        }
+    }
+
+    fn found(&mut self, finding: Finding) -> Next {
+        let Finding { subject, health, changed } = finding;
+        let down_before = match &subject {
+            Subject::Backend { service, .. } => self.state.down(service),
+            Subject::Check(_) => BTreeSet::new(),
+        };
+        let why = format!("{} {}", health.code, health.detail).trim().to_owned();
+        self.state.healths.insert(subject.clone(), health);
+        let Some(up) = changed else { return Next::On };
+        let word = if up { "UP" } else { "DOWN" };
+        match subject {
+            Subject::Check(check) => {
+                tracing::info!("check {check} is {word}: {why}");
+                // Its end shows in the events.
+                let _ = self.driver.send(Command::Check { name: check.clone(), up });
+                self.say(&Said::Check { check, up, why });
+            }
+            Subject::Backend { service, backend, .. } => {
+                let down = self.state.down(&service);
+                if let Some(desired) = self.setup.desired.services.iter().find(|s| s.name == service)
+                    && down != down_before
+                {
+                    let v4 = |a: &std::net::SocketAddr| match a {
+                        std::net::SocketAddr::V4(a) => Some(*a),
+                        std::net::SocketAddr::V6(_) => None,
+                    };
+                    let gone = down.difference(&down_before).filter_map(v4).collect();
+                    let (map, slots) = (rules::slots_map(&service), rules::slots(desired, &down));
+                    let _ = self.driver.send(Command::Slots { map, slots, gone });
+                }
+                tracing::info!("service.{service} backend {backend} is {word}: {why}");
+                self.say(&Said::Backend { service, backend, up, why });
+            }
+        }
+        Next::On
+    }
+
+    async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {
+        let answer = match request {
+            Request::Reload { plan } => self.reload(plan).await,
+            Request::Status | Request::Live => match self.thread().await {
+                None => Reply::Refused { what: "the VRRP thread does not answer".into(), help: vec![] },
+                Some(thread) if request == Request::Live => Reply::Live(self.state.live(&self.setup, &thread)),
+                Some(thread) => Reply::Status(Box::new(self.state.report(&self.setup, &thread))),
+            },
+        };
+        // The client may be gone.
+        let _ = reply.send(answer);
+        Next::On
+    }
+
+    async fn alive(&mut self, watched: bool) -> Next {
+        // systemd restarts a run whose protocol hangs, not only one whose process does.
+        if watched && self.thread().await.is_some() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        Next::On
+    }
+
+    async fn stop(mut self, events: &mut Receiver<DriverEvent>) -> Result<(), RunError> {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        tracing::info!("handing over");
+        let _ = self.driver.send(Command::Stop);
+        let handed_over = timeout(HAND_OVER, async {
+            while let Some(event) = events.recv().await {
+                if let Next::DriverEnded = self.event(Some(event)) {
+                    return;
+                }
+            }
+        });
+        if handed_over.await.is_err() {
+            tracing::error!("handing over took more than {HAND_OVER:?}: leftovers are removed at the next start");
+            let _ = driver::release_leftovers(&self.setup.driver);
+            return Ok(());
+        }
+        self.notifier.drain(LAST_WORDS).await;
+        self.out.finish();
+        self.driver.join().map_err(RunError::from)
+    }
+
+    async fn driver_ended(mut self) -> Result<(), RunError> {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        tracing::error!("the VRRP thread has ended: releasing what it held");
+        if let Err(e) = driver::release_leftovers(&self.setup.driver) {
+            tracing::error!("{e}");
+        }
+        self.out.finish();
+        self.driver.join()?;
+        Err(driver::DriverError::Panicked("it ended unasked".into()).into())
+    }
+}
+
+/// The end of the work that is under way; never, where there is none.
+async fn ended(work: &mut Option<(Cause, JoinHandle<Outcome>)>) -> (Cause, Result<Outcome, tokio::task::JoinError>) {
+    let Some((_, handle)) = work else { return std::future::pending().await };
+    let outcome = handle.await;
+    match work.take() {
+        Some((cause, _)) => (cause, outcome),
+        None => std::future::pending().await,
+    }
+}
