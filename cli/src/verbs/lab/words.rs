@@ -120,7 +120,8 @@ fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
         for (vip, (ms, before, after)) in vips {
             let who = match (before.as_str(), after.as_str()) {
                 (before, after) if before == after && !after.is_empty() => format!("stayed on {after}"),
-                (_, "") => format!("left {before}, and nobody holds it"),
+                ("", "") => "was held by nobody".to_owned(),
+                (before, "") => format!("left {before}, and nobody holds it"),
                 ("", after) => format!("came to {after}"),
                 (before, after) => format!("went from {before} to {after}"),
             };

@@ -1,0 +1,199 @@
+//! `hactl lab` through its binary: what it builds, what it says, and that nothing of it stays.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No laboratory of these tests may take longer.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// Nothing of a laboratory may be left after this, on the busiest machine.
+const GONE: Duration = Duration::from_secs(5);
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+}
+
+/// A directory that any user can read, with a copy of the binary, the example and a script.
+struct Stage {
+    directory: TempDir,
+}
+
+impl Stage {
+    fn new(file: &str, script: &str) -> Stage {
+        let directory = TempDir::new_in("/tmp").unwrap();
+        let path = directory.path();
+        fs::copy(env!("CARGO_BIN_EXE_hactl"), path.join("hactl")).unwrap();
+        fs::copy(example(file), path.join("ha.kdl")).unwrap();
+        fs::write(path.join("story"), script).unwrap();
+        for (name, mode) in [("hactl", 0o755), ("ha.kdl", 0o644), ("story", 0o644), ("", 0o755)] {
+            fs::set_permissions(path.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        Stage { directory }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.directory.path().join("hactl"));
+        command.current_dir(self.directory.path()).env_remove("VIP_AUTH_PASS");
+        command.args(["lab", "ha.kdl", "--script", "story"]);
+        command
+    }
+
+    /// Runs the story to its end: its exit, its facts, and what went to stderr.
+    fn facts(&self) -> (ExitStatus, Vec<Value>, String) {
+        let (status, out, err) = run(self.command().arg("--json"));
+        (status, out.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), err)
+    }
+}
+
+/// Runs a command to its end, or kills it after the longest time.
+fn run(command: &mut Command) -> (ExitStatus, String, String) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (out, err) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
+    let status = end(&mut child, LONGEST);
+    (status, out.join().unwrap(), err.join().unwrap())
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+fn end(child: &mut Child, within: Duration) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if begun.elapsed() > within => {
+                child.kill().unwrap();
+                panic!("still running after {within:?}");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Starts a story in JSON and reads it up to its first command: then all machines stand.
+fn begun(stage: &Stage) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = stage.command().arg("--json").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut facts = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(r#""fact":"command""#) {
+        line.clear();
+        assert!(facts.read_line(&mut line).unwrap() > 0, "it ended before its first command");
+    }
+    (child, facts)
+}
+
+/// All processes below one, by what /proc says of parents.
+fn descendants(root: u32) -> BTreeSet<u32> {
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+    };
+    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = BTreeSet::from([root]);
+    loop {
+        let before = found.len();
+        found.extend(all.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        if found.len() == before {
+            found.remove(&root);
+            return found;
+        }
+    }
+}
+
+/// Waits until none of these processes is left; the dead that nobody has asked for yet do not count.
+fn await_end_of(pids: &BTreeSet<u32>) {
+    let lives = |pid: &&u32| {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !s.rsplit(") ").next().unwrap().starts_with('Z'))
+    };
+    let begun = Instant::now();
+    while let Some(pid) = pids.iter().find(lives) {
+        assert!(begun.elapsed() < GONE, "process {pid} outlives its laboratory");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn of<'a>(facts: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    facts.iter().filter(move |fact| fact["fact"] == kind)
+}
+
+#[test]
+fn nothing_is_left_when_the_front_is_killed() {
+    let stage = Stage::new("proxmox-ui.kdl", "wait 60s\n");
+    let (mut child, _facts) = begun(&stage);
+    let pids = descendants(child.id());
+    assert!(pids.len() > 8, "three peers and a client are two processes each: {pids:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    await_end_of(&pids);
+}
+
+#[test]
+fn nothing_is_left_when_the_world_is_killed_and_the_front_says_so() {
+    let stage = Stage::new("proxmox-ui.kdl", "wait 60s\n");
+    let (mut child, _facts) = begun(&stage);
+    let pids = descendants(child.id());
+    let world = pids.iter().copied().find(|pid| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("lab-inside\0world")
+    });
+    kill(Pid::from_raw(world.unwrap().cast_signed()), Signal::SIGKILL).unwrap();
+    assert_eq!(end(&mut child, GONE).code(), Some(1));
+    await_end_of(&pids);
+}
+
+#[test]
+fn an_interrupt_ends_it_with_its_summary() {
+    let stage = Stage::new("proxmox-ui.kdl", "wait 60s\n");
+    let (mut child, facts) = begun(&stage);
+    let pids = descendants(child.id());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(end(&mut child, GONE).code(), Some(1));
+    let last = facts.lines().map_while(Result::ok).last().unwrap();
+    assert!(last.contains(r#""fact":"summary""#), "{last}");
+    await_end_of(&pids);
+}
+
+#[test]
+fn every_mistake_of_a_script_is_told_before_anything_is_built() {
+    let stage =
+        Stage::new("proxmox-ui.kdl", "wait settled\nkil pve1\nkill pve4\nfail proxy on pve1\nexpect gui on pve1\n");
+    let (status, out, err) = run(&mut stage.command());
+    assert_eq!((status.code(), out.as_str()), (Some(1), ""));
+    for told in [
+        r#"story:2: there is no command "kil" (did you mean "kill"?)"#,
+        r#"story:3: there is no machine "pve4": did you mean "pve1"?"#,
+        r#"story:4: there is no check "proxy": the file has proxies"#,
+        r#"story:5: there is no vip "gui": did you mean "ui"?"#,
+    ] {
+        assert!(err.contains(told), "{told}\nis missing in\n{err}");
+    }
+}
+
+#[test]
+fn backends_that_are_no_peers_have_machines_of_their_own() {
+    let stage = Stage::new("postgres-swarm.kdl", "wait 100ms\n");
+    let (status, facts, err) = stage.facts();
+    assert!(status.success(), "{err}");
+    let built = of(&facts, "built").next().unwrap();
+    assert_eq!(built["peers"].as_array().unwrap().len(), 2);
+    assert_eq!(built["hosts"].as_array().unwrap().len(), 5, "{built}");
+}
