@@ -1,5 +1,7 @@
 //! `hactl lab` through its binary: what it builds, what it says, and that nothing of it stays.
 
+#![cfg(test)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
