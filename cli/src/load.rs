@@ -9,7 +9,6 @@ use crate::report::{self, Failure};
 ///
 /// # Errors
 /// The mistakes of the file have been printed; the failure says how many.
-#[allow(dead_code)]
 pub fn load(arguments: &Arguments) -> Result<Loaded, Failure> {
     let loaded = sources::load(arguments.file.as_deref()).map_err(|e| report::unloadable(e, arguments.json))?;
     report::diagnostics(&loaded.sources, &loaded.warnings, arguments.json);

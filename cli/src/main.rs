@@ -2,9 +2,11 @@
 
 mod args;
 mod load;
+mod node;
 mod report;
 mod status;
 mod verbs;
+mod words;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! (Config, peer) -> Desired: every default written out, every implied sysctl and rule named with its reason.
 
 mod build;
+mod empty;
 mod facts;
 mod identify;
 mod sysctls;

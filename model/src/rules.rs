@@ -11,7 +11,7 @@ mod elements;
 mod show;
 
 pub use compare::same;
-pub use show::{counts, shortened, without_counters};
+pub use show::{arranged, counts, shortened, without_counters};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

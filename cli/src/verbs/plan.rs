@@ -1,9 +1,86 @@
 //! `hactl plan`.
 
+use std::path::Path;
+
+use model::desired::{self, Desired};
+use model::observed::{OBSERVED_VERSION, Observed};
+use model::plan::{self, Plan};
+use runtime::kernel::Kernel;
+use runtime::kernel::linux::Linux;
+
 use crate::args::{Arguments, PlanArgs};
 use crate::report::{Exit, Failure};
+use crate::words::plan as words;
+use crate::{load, node};
 
-/// Performs the verb.
-pub fn plan(_arguments: &Arguments, _args: &PlanArgs) -> Result<Exit, Failure> {
-    Err(Failure { exit: Exit::Failed, what: "not built yet".into(), help: vec![] })
+/// Shows what would change on this machine, or on all of them.
+///
+/// # Errors
+/// The file has mistakes, the machine cannot be read, or a recording is missing or not one.
+pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
+    let loaded = load::load(arguments)?;
+    let machines = match args.all {
+        false => vec![node::desired(arguments, &loaded.config)?],
+        true => loaded.config.peers.iter().filter_map(|p| desired::desire(&loaded.config, &p.name)).collect(),
+    };
+    let mut plans: Vec<Plan> = vec![];
+    for desired in &machines {
+        let observed = match (&args.live, args.all) {
+            (Some(dir), _) => recording(dir, &desired.peer)?,
+            (None, true) => desired.empty_machine(),
+            (None, false) => observe(arguments, desired)?,
+        };
+        plans.push(plan::plan(desired, &observed));
+    }
+    if arguments.json {
+        anstream::println!("{}", words::json(&plans));
+    } else {
+        let file = loaded.path.display().to_string();
+        let texts: Vec<String> = plans.iter().map(|p| words::text(p, &file)).collect();
+        anstream::print!("{}", texts.join("\n"));
+    }
+    Ok(match (plans.iter().any(Plan::blocked), args.detailed_exitcode) {
+        (true, _) => Exit::Failed,
+        (false, true) => words::detailed_exit(&plans),
+        (false, false) => Exit::Done,
+    })
+}
+
+/// What this machine holds of what a plan compares.
+///
+/// # Errors
+/// The machine cannot be read.
+pub fn observe(arguments: &Arguments, desired: &Desired) -> Result<Observed, Failure> {
+    let mut kernel = Linux::new(&arguments.state);
+    let failed = |e: runtime::kernel::KernelError| Failure {
+        exit: Exit::Failed,
+        what: format!("this machine cannot be read: {e}"),
+        help: vec!["run as root, or plan without the machine: hactl plan --all".to_owned()],
+    };
+    // What was recorded says which sysctls have to be looked at beside those wanted.
+    let first = kernel.observe(&desired.wanted(&Default::default())).map_err(failed)?;
+    match first.record.sysctls.is_empty() {
+        true => Ok(first),
+        false => kernel.observe(&desired.wanted(&first.record)).map_err(failed),
+    }
+}
+
+/// The recording `PEER.json` of a directory.
+fn recording(dir: &Path, peer: &str) -> Result<Observed, Failure> {
+    let path = dir.join(format!("{peer}.json"));
+    let failed = |what: String, help: String| Failure { exit: Exit::Failed, what, help: vec![help] };
+    let make = || format!("make one on {peer}: hactl snapshot --out {}", dir.display());
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| failed(format!("the recording {} cannot be read: {e}", path.display()), make()))?;
+    let observed: Observed = serde_json::from_str(&text)
+        .map_err(|e| failed(format!("{} is not a recording of `hactl snapshot`: {e}", path.display()), make()))?;
+    if observed.version != OBSERVED_VERSION {
+        let what = format!(
+            "{} is a recording of version {}, this hactl reads {OBSERVED_VERSION}",
+            path.display(),
+            observed.version
+        );
+        return Err(failed(what, make()));
+    }
+    Ok(observed)
 }

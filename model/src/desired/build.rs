@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Desired, DesiredService, DesiredVip, Fingerprint, Member, Reach, sysctls};
+use super::{Desired, DesiredService, DesiredVip, Member, Reach, sysctls};
 use crate::balance;
-use crate::config::{Config, Peer, Secret, Service, Vip};
+use crate::config::{Config, Peer, Service, Vip};
 
 /// What a machine of the cluster should be; `None` where the file has no peer of that name.
 pub fn desire(config: &Config, peer: &str) -> Option<Desired> {
@@ -18,7 +18,7 @@ pub fn desire(config: &Config, peer: &str) -> Option<Desired> {
     Some(Desired {
         cluster: config.cluster.value.clone(),
         peer: me.name.clone(),
-        fingerprint: fingerprint(config),
+        fingerprint: config.fingerprint(),
         vips,
         checks,
         services,
@@ -88,48 +88,4 @@ fn service(config: &Config, service: &Service, vip: &DesiredVip) -> Option<Desir
         seed: balance::seed(&config.cluster.value, &service.name),
         slots: balance::slot_count(service.backends.len()),
     })
-}
-
-/// Of everything that members have to agree on, whatever line it stands on; a secret counts by where it is taken
-/// from, since fingerprints are shown.
-fn fingerprint(config: &Config) -> Fingerprint {
-    let mut bare = config.clone();
-    bare.cluster.at = Default::default();
-    bare.key = bare.key.map(bare_secret);
-    for peer in &mut bare.peers {
-        peer.at = Default::default();
-        peer.interface.iter_mut().for_each(|i| i.at = Default::default());
-    }
-    bare.checks.iter_mut().for_each(|c| c.at = Default::default());
-    bare.sysctls.iter_mut().for_each(|s| s.at = Default::default());
-    bare.vips.iter_mut().for_each(bare_vip);
-    for service in &mut bare.services {
-        service.at = Default::default();
-        service.port.at = Default::default();
-        service.backends.iter_mut().for_each(|b| b.at = Default::default());
-    }
-    Fingerprint::of(&format!("{bare:?}"))
-}
-
-fn bare_vip(vip: &mut Vip) {
-    vip.at = Default::default();
-    vip.addresses.iter_mut().for_each(|a| a.at = Default::default());
-    vip.interface.at = Default::default();
-    vip.vrid.at = Default::default();
-    vip.priorities.values_mut().for_each(|p| p.at = Default::default());
-    vip.advertise.at = Default::default();
-    vip.preempt.at = Default::default();
-    vip.track.iter_mut().for_each(|t| t.at = Default::default());
-    if let Some(secret) = &mut vip.auth_pass {
-        secret.at = Default::default();
-        secret.value = bare_secret(secret.value.clone());
-    }
-    vip.notify.iter_mut().for_each(|n| n.at = Default::default());
-}
-
-fn bare_secret(secret: Secret) -> Secret {
-    match secret {
-        Secret::Literal(_) => Secret::Literal(String::new()),
-        elsewhere => elsewhere,
-    }
 }

@@ -21,6 +21,28 @@ pub fn without_counters(text: &str) -> String {
     out
 }
 
+/// The text with the elements of each set that has one a line in order: nft lists concatenations in the kernel's.
+pub fn arranged(text: &str) -> String {
+    let mut out = vec![];
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(first) = line.strip_prefix("\t\telements = { ").filter(|l| l.matches(", ").count() == 0) else {
+            out.push(line.to_owned());
+            continue;
+        };
+        let mut members = vec![first];
+        while members.last().is_some_and(|m| m.ends_with(',')) {
+            let Some(next) = lines.next() else { break };
+            members.push(next.trim_start());
+        }
+        let mut members: Vec<&str> =
+            members.iter().map(|m| m.trim_end_matches([',', '}', ' '])).filter(|m| !m.is_empty()).collect();
+        members.sort_unstable();
+        out.push(format!("\t\telements = {{ {} }}", members.join(",\n\t\t\t     ")));
+    }
+    out.join("\n") + "\n"
+}
+
 /// The text with each map of slots as one line: `251 slots: 10.0.0.1 . 80 84, 10.0.0.2 . 80 167`.
 pub fn shortened(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,0 +1,3 @@
+//! Facts in the words that people read, shared by the verbs.
+
+pub mod plan;
