@@ -100,6 +100,9 @@ pub struct DestroyArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Wait this long for another apply to end
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub wait: String,
 }
 
 /// Arguments of `render`.

@@ -2,7 +2,9 @@
 
 mod args;
 mod load;
+mod machine;
 mod node;
+mod perform;
 mod report;
 mod status;
 mod verbs;

@@ -1,9 +1,135 @@
 //! `hactl apply`.
 
+use std::path::{Path, PathBuf};
+
+use model::observed::Live;
+use model::plan::Plan;
+use runtime::control::{self, Reply, Request, StepResult};
+use runtime::kernel::linux::Linux;
+use serde_json::json;
+
 use crate::args::{ApplyArgs, Arguments};
+use crate::load::load;
+use crate::machine;
+use crate::perform::{self, refused, sign};
 use crate::report::{Exit, Failure};
 
-/// Performs the verb.
-pub fn apply(_arguments: &Arguments, _args: &ApplyArgs) -> Result<Exit, Failure> {
-    Err(Failure { exit: Exit::Failed, what: "not built yet".into(), help: vec![] })
+/// Makes this machine as the file says: plans, asks, performs, reads back.
+///
+/// # Errors
+/// Exit code 5 where a step failed and everything was taken back, 6 where another holds the lock.
+pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
+    let patience = perform::patience(&args.wait)?;
+    let loaded = load(arguments)?;
+    Linux::permitted().map_err(|e| refused(&e))?;
+    let desired = machine::desired(arguments, &loaded.config)?;
+    let mut kernel = Linux::new(&arguments.state);
+    if let Some(live) = control::live(&arguments.state) {
+        same_file(&live, &loaded.path)?;
+        // Not under the lock yet: the service needs it for what it puts right while a person thinks.
+        let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
+        if !agreed(&plan, arguments, args.yes)? {
+            return Ok(Exit::Failed);
+        }
+        // The service performs under the lock of whoever asks.
+        let _lock = perform::lock(&arguments.state, "apply", patience)?;
+        return reload(&plan, arguments);
+    }
+    let lock = perform::lock(&arguments.state, "apply", patience)?;
+    let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
+    if !agreed(&plan, arguments, args.yes)? {
+        return Ok(Exit::Failed);
+    }
+    // A person may have thought for long.
+    let now = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
+    if now.steps != plan.steps {
+        return Err(Failure {
+            exit: Exit::Stale,
+            what: "this machine was changed while you were asked, and nothing was done".into(),
+            help: vec!["run apply again: it plans from what is there now".into()],
+        });
+    }
+    perform::perform(&plan, &lock, arguments.json, &mut |kernel| machine::plan(&desired, kernel, arguments))
+}
+
+/// Shows the plan, refuses what stands in its way, and asks. What has nothing to do needs no answer.
+fn agreed(plan: &Plan, arguments: &Arguments, yes: bool) -> Result<bool, Failure> {
+    if !arguments.json {
+        perform::show(plan);
+    }
+    perform::unblocked(plan)?;
+    if yes || plan.steps.is_empty() {
+        return Ok(true);
+    }
+    let agreed = perform::ask(&format!("Do this on {}?", plan.peer), arguments.json)?;
+    if !agreed {
+        anstream::println!("Nothing was done.");
+    }
+    Ok(agreed)
+}
+
+/// The running service keeps this machine as its own file says: another file would be undone at once.
+fn same_file(live: &Live, path: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(path) == real(&PathBuf::from(&live.config)) {
+        return Ok(());
+    }
+    Err(Failure {
+        exit: Exit::Failed,
+        what: format!(
+            "hactl run (pid {}) keeps this machine as {} says, not {}",
+            live.pid,
+            live.config,
+            path.display()
+        ),
+        help: vec![
+            format!("apply that file: hactl -f {} apply", live.config),
+            "or stop the service, apply, and start it with the other file".into(),
+        ],
+    })
+}
+
+/// Has the running service perform the plan, with its own eyes and hands.
+fn reload(plan: &Plan, arguments: &Arguments) -> Result<Exit, Failure> {
+    let request = Request::Reload { plan: Some(control::fingerprint(plan)) };
+    let reply = control::ask(&arguments.state, &request).map_err(|e| Failure {
+        exit: Exit::Failed,
+        what: e.to_string(),
+        help: vec!["hactl plan shows what is left to do".into()],
+    })?;
+    let steps = match reply {
+        Reply::Reloaded { steps } => steps,
+        Reply::Refused { what, help } => return Err(Failure { exit: Exit::Failed, what, help }),
+        _ => {
+            let what = "hactl run answered something else than was asked".into();
+            return Err(Failure { exit: Exit::Failed, what, help: vec!["restart it: same version?".into()] });
+        }
+    };
+    let failed: Vec<&StepResult> = steps.iter().filter(|step| step.error.is_some()).collect();
+    match arguments.json {
+        true => {
+            let facts = steps.iter().map(|s| {
+                let result = if s.error.is_some() { "failed" } else { "done" };
+                json!({ "action": s.action, "object": s.object, "result": result, "error": s.error })
+            });
+            perform::answer(plan, if failed.is_empty() { "done" } else { "failed" }, facts.collect());
+        }
+        false => steps.iter().for_each(tell),
+    }
+    match failed.len() {
+        0 => Ok(Exit::Done),
+        n => Err(Failure {
+            exit: Exit::Failed,
+            what: format!("hactl run could not do {n} of {} steps", steps.len()),
+            help: vec!["it tries again at the next change of this machine; hactl status tells how it is".into()],
+        }),
+    }
+}
+
+fn tell(step: &StepResult) {
+    let (sign, object) = (sign(step.action), &step.object);
+    match &step.error {
+        None => anstream::println!("  {:<8} {sign:<3} {object}", "done"),
+        Some(error) => anstream::println!("  {:<8} {sign:<3} {object}: {error}", "failed"),
+    }
 }

@@ -1,9 +1,50 @@
 //! `hactl destroy`.
 
+use model::observed::{Observed, Wanted};
+use model::plan::{Plan, teardown};
+use runtime::control;
+use runtime::kernel::linux::Linux;
+use runtime::kernel::{Kernel, KernelError, record};
+
 use crate::args::{Arguments, DestroyArgs};
+use crate::perform::{self, refused};
 use crate::report::{Exit, Failure};
 
-/// Performs the verb.
-pub fn destroy(_arguments: &Arguments, _args: &DestroyArgs) -> Result<Exit, Failure> {
-    Err(Failure { exit: Exit::Failed, what: "not built yet".into(), help: vec![] })
+/// Takes back everything that hactl put on this machine. Needs no file: what is ours carries our mark.
+///
+/// # Errors
+/// As `apply`; also where the service runs, which would put everything back.
+pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failure> {
+    let patience = perform::patience(&args.wait)?;
+    Linux::permitted().map_err(|e| refused(&e))?;
+    if let Some(live) = control::live(&arguments.state) {
+        return Err(Failure {
+            exit: Exit::Failed,
+            what: format!("hactl run (pid {}) keeps this machine as {} says", live.pid, live.config),
+            help: vec!["stop it first: systemctl stop hactl".into()],
+        });
+    }
+    let lock = perform::lock(&arguments.state, "destroy", patience)?;
+    let mut kernel = Linux::new(&arguments.state);
+    let again = |kernel: &mut Linux| {
+        let seen = survey(kernel, arguments)?;
+        let peer = arguments.node.clone().unwrap_or_else(|| seen.hostname.clone());
+        Ok::<Plan, KernelError>(teardown(&peer, &seen))
+    };
+    let plan = again(&mut kernel).map_err(|e| refused(&e))?;
+    if !arguments.json {
+        perform::show(&plan);
+    }
+    perform::unblocked(&plan)?;
+    let question = format!("Take all of this off {}?", plan.peer);
+    if !plan.steps.is_empty() && !args.yes && !perform::ask(&question, arguments.json)? {
+        anstream::println!("Nothing was done.");
+        return Ok(Exit::Failed);
+    }
+    perform::perform(&plan, &lock, arguments.json, &mut { again })
+}
+
+fn survey(kernel: &mut Linux, arguments: &Arguments) -> Result<Observed, KernelError> {
+    let sysctls = record::load(&arguments.state)?.sysctls.into_keys().collect();
+    kernel.observe(&Wanted { sysctls })
 }
