@@ -75,7 +75,6 @@ impl<'s> File<'s> {
     }
 
     /// The text with its repairs.
-    #[allow(dead_code)]
     pub fn repaired(&self) -> String {
         let mut text = String::with_capacity(self.source.text.len());
         let mut done = 0;
@@ -106,6 +105,12 @@ impl<'s> File<'s> {
         offset.saturating_add_signed(-shift).min(self.source.text.len())
     }
 
+    /// From an offset into the source to one into the repaired text.
+    pub fn parsed(&self, offset: usize) -> usize {
+        let before = self.repairs.iter().take_while(|r| r.range.end <= offset);
+        before.fold(offset, |at, r| (at + r.text.len()).saturating_sub(r.range.len()))
+    }
+
     /// From kdl's offset and length to a span of the source.
     pub fn span(&self, offset: usize, len: usize) -> Span {
         let start = self.original(offset, false);
@@ -114,7 +119,6 @@ impl<'s> File<'s> {
     }
 
     /// From a range of the source to a span.
-    #[allow(dead_code)]
     pub fn here(&self, range: Range<usize>) -> Span {
         Span { source: self.index, offset: range.start, len: range.len() }
     }

@@ -14,10 +14,13 @@ mod decode;
 mod draft;
 mod file;
 mod fingerprint;
+#[cfg(test)]
+mod fuzz_tests;
 mod lint;
 mod mask;
 mod mistakes;
 mod nodes;
+mod read;
 mod scalar;
 mod scan;
 mod service;
@@ -94,17 +97,16 @@ pub struct Parsed {
 pub fn parse(sources: &[Source]) -> Parsed {
     let mut out = mistakes::Mistakes::default();
     let mut decoder = decode::Decoder::default();
-    let files: Vec<_> = sources.iter().enumerate().map(|(i, s)| file::File::new(i, s)).collect();
-    for file in &files {
-        match kdl::KdlDocument::parse_v2(&file.source.text) {
-            Ok(document) => decoder.document(file, &document, &mut out),
-            Err(error) => {
-                for d in error.diagnostics {
-                    let span = file.span(d.span.offset(), d.span.len());
-                    let title = d.message.unwrap_or_default();
-                    out.push(Diagnostic::error(codes::SYNTAX, title).at(span, d.label.unwrap_or_default()));
-                }
-            }
+    let mut files: Vec<_> = sources.iter().enumerate().map(|(i, s)| file::File::new(i, s)).collect();
+    let mut documents = Vec::new();
+    for file in &mut files {
+        if let Some(document) = read::document(file, &mut out) {
+            documents.push((file.index, document));
+        }
+    }
+    for (index, document) in &documents {
+        if let Some(file) = files.get(*index) {
+            decoder.document(file, document, &mut out);
         }
     }
     decoder.draft.complete(&decoder.defaults);
@@ -117,7 +119,8 @@ pub fn parse(sources: &[Source]) -> Parsed {
 /// The patterns of a source's `include` nodes, in order.
 #[must_use]
 pub fn includes(source: &Source) -> Vec<String> {
-    let Ok(document) = kdl::KdlDocument::parse_v2(&source.text) else { return Vec::new() };
+    let mut file = file::File::new(0, source);
+    let Some(document) = read::document(&mut file, &mut mistakes::Mistakes::default()) else { return Vec::new() };
     let argument = |node: &kdl::KdlNode| node.get(0).and_then(|v| v.as_string()).map(str::to_owned);
     document.nodes().iter().filter(|n| n.name().value() == "include").filter_map(argument).collect()
 }

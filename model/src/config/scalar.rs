@@ -397,7 +397,7 @@ fn address_help(text: &str) -> String {
 }
 
 /// `3 sec`, `3000 ms`, `1min`, `2S` as this language writes them.
-fn repaired_duration(text: &str) -> Option<String> {
+pub(super) fn repaired_duration(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(split);

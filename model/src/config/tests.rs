@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn source(text: &str) -> Source {
+pub(super) fn source(text: &str) -> Source {
     Source { name: "ha.kdl".into(), text: text.into() }
 }
 
-fn example(name: &str) -> Source {
+pub(super) fn example(name: &str) -> Source {
     let path = format!("{}/../examples/{name}.kdl", env!("CARGO_MANIFEST_DIR"));
     #[allow(clippy::disallowed_methods, reason = "a test reads its own input")]
     let text = std::fs::read_to_string(path).unwrap();
