@@ -3,6 +3,10 @@
 //! Nothing that can wait on people, disks or programs runs here. The events' channel is bounded and never waited for:
 //! what does not fit is dropped and counted ([`DriverStatus::events_dropped`]).
 
+mod hands;
+mod timer;
+mod turn;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
@@ -115,9 +119,9 @@ pub enum DriverError {
         /// The kernel's words.
         source: std::io::Error,
     },
-    /// The kernel's links and addresses could not be read.
-    #[error("cannot read interfaces from the kernel: {0}")]
-    Dump(String),
+    /// What a killed run left could not be released.
+    #[error("cannot release what an earlier run left: {0}")]
+    Leftovers(String),
     /// The thread panicked: release the addresses with [`release_leftovers`] and end.
     #[error("the VRRP thread failed: {0}")]
     Panicked(String),
@@ -175,13 +179,11 @@ impl DriverHandle {
 /// # Errors
 /// Says which socket could not be opened; nothing runs then.
 pub fn start(settings: DriverSettings, events: mpsc::Sender<DriverEvent>) -> Result<DriverHandle, DriverError> {
-    let (commands, _inbox) = mpsc::channel(COMMANDS);
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let driver = turn::Driver::open(settings, events, inbox)?;
     let thread = thread::Builder::new()
         .name("vrrp".into())
-        .spawn(move || {
-            drop((settings, events));
-            Ok(())
-        })
+        .spawn(move || driver.run())
         .map_err(|source| DriverError::Open { what: "start the VRRP thread", source })?;
     Ok(DriverHandle { commands, thread })
 }
@@ -192,8 +194,10 @@ pub fn start(settings: DriverSettings, events: mpsc::Sender<DriverEvent>) -> Res
 /// # Errors
 /// What could not be deleted.
 pub fn release_leftovers(settings: &DriverSettings) -> Result<(), DriverError> {
-    let _ = settings;
-    Ok(())
+    // Opening a driver releases them.
+    let (_commands, inbox) = mpsc::channel(1);
+    let (events, _nobody) = mpsc::channel(1);
+    turn::Driver::open(settings.clone(), events, inbox).map(drop)
 }
 
 /// A panic's message, where it has one.
@@ -201,3 +205,6 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())
 }
+
+#[cfg(test)]
+mod tests;

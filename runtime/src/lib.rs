@@ -20,3 +20,4 @@ pub mod notify;
 pub mod secrets;
 pub mod socket;
 pub mod sources;
+pub mod watch;

@@ -97,12 +97,12 @@ fn no_tracking(e: &io::Error) -> bool {
 }
 
 /// An entry by what the kernel finds it by.
-struct Entry {
+pub(super) struct Entry {
     original: Vec<u8>,
     id: Option<Vec<u8>>,
 }
 
-fn find(which: Which) -> io::Result<Vec<Entry>> {
+pub(super) fn find(which: Which) -> io::Result<Vec<Entry>> {
     // A socket of its own: closing it ends a dump that is broken off.
     let mut netlink = Netlink::open(netlink_sys::protocols::NETLINK_NETFILTER)?;
     let mut batch = netlink.batch();

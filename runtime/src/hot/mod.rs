@@ -80,6 +80,8 @@ pub struct Hot {
     table: Table,
     announcer: Announcer,
     troubles: Vec<Trouble>,
+    /// Deletions of ours whose event has not been seen yet, by interface.
+    deleted: BTreeSet<(u32, Cidr)>,
 }
 
 impl Hot {
@@ -93,12 +95,14 @@ impl Hot {
             table: Table::open().map_err(|e| ("open a netlink socket for nftables", e))?,
             announcer: Announcer::open().map_err(|e| ("open a packet socket for gratuitous ARP", e))?,
             troubles: Vec::new(),
+            deleted: BTreeSet::new(),
         })
     }
 
-    /// The port that events of our own changes to addresses carry.
-    pub fn address_port(&self) -> u32 {
-        self.addresses.port()
+    /// Whether the removal of an address, asked for by the socket with port `by`, is the event of a deletion of ours.
+    /// One that went along with its primary address is not: nobody asked for that.
+    pub fn is_own_deletion(&mut self, by: u32, index: u32, cidr: Cidr) -> bool {
+        by == self.addresses.port() && self.deleted.remove(&(index, cidr))
     }
 
     /// The port that events of our own edits of the table carry.
@@ -135,7 +139,8 @@ impl Hot {
     pub fn release(&mut self, port: Port, cidrs: &[Cidr], gated: &BTreeSet<Ipv4Addr>) -> Result<(), HotError> {
         let deleted = self.addresses.delete(port.index, cidrs);
         self.shut(gated);
-        deleted.map(drop)
+        self.deleted.extend(deleted?.into_iter().map(|cidr| (port.index, cidr)));
+        Ok(())
     }
 
     /// Closes the gate and forgets connections: what is left of a release where the interface is gone.
@@ -172,7 +177,7 @@ impl Hot {
         }
     }
 
-    /// Replaces a service's slots and forgets the connections to `vips` that backends in `gone` answer.
+    /// Replaces a service's slots.
     pub fn set_slots(&mut self, map: &str, slots: &[SocketAddrV4]) {
         let done = self.table.set_slots(map, slots);
         self.note(done);

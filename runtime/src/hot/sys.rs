@@ -2,7 +2,10 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Sends frames out of an interface (by its index) in one call through a socket of family AF_PACKET and type raw, and
 /// says how many the kernel took.
@@ -48,4 +51,13 @@ pub fn run_realtime(priority: i32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Lets the runtime that is entered wait for a descriptor to become readable, by a descriptor of its own.
+///
+/// # Errors
+/// The kernel's.
+pub fn wait_for(fd: BorrowedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the AsyncFd owns the duplicate, which nobody replaces or closes before it.
+    unsafe { AsyncFd::register_with_interest(fd.try_clone_to_owned()?, Interest::READABLE) }.map_err(Into::into)
 }

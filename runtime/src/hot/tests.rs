@@ -158,3 +158,32 @@ fn slots_are_replaced_in_one_transaction() {
     hot.set_slots("other_slots", &slots(2));
     assert_eq!(hot.take_troubles(), [Trouble::Table("there is no other_slots in table ip hactl".into())]);
 }
+
+fn entries(which: Which) -> usize {
+    conntrack::find(which).unwrap().len()
+}
+
+#[test]
+fn connections_to_a_vip_are_forgotten_and_no_others() {
+    dummy();
+    sh(
+        "nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }; add rule ip t c ct state new accept'",
+    );
+    sh("ip addr add 10.7.0.1/16 dev lo; ip addr add 10.7.0.2/16 dev lo");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for port in 0..300 {
+        socket.send_to(b"x", ("10.7.0.1", 1000 + port)).unwrap();
+        socket.send_to(b"x", ("10.7.0.2", 1000 + port)).unwrap();
+    }
+    let (one, two) = (gate(&["10.7.0.1"]), gate(&["10.7.0.2"]));
+    assert_eq!((entries(Which::To(&one)), entries(Which::To(&two))), (300, 300));
+    let backend = [SocketAddrV4::new([10, 7, 0, 1].into(), 1007)];
+    let forgotten = conntrack::forget(Which::Answered(&one, &backend)).unwrap();
+    assert_eq!((forgotten.entries, entries(Which::To(&one))), (1, 299), "only what that backend answers");
+    let start = Instant::now();
+    conntrack::forget(Which::To(&one)).unwrap();
+    println!("299 connections forgotten in {} µs", start.elapsed().as_micros());
+    assert_eq!((entries(Which::To(&one)), entries(Which::To(&two))), (0, 300));
+    let both = gate(&["10.7.0.1", "10.7.0.2"]);
+    assert_eq!(conntrack::forget(Which::To(&both)).unwrap(), conntrack::Forgotten { entries: 300, more: false });
+}

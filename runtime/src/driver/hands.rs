@@ -1,0 +1,209 @@
+//! Carries effects out: the hands of the VRRP thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use model::units::{Cidr, InterfaceName, Moment};
+use model::vrrp::{Effect, Event, Settings};
+use tokio::sync::mpsc;
+
+use super::{Command, DriverEvent};
+use crate::hot::conntrack::Which;
+use crate::hot::{Hot, Port, Trouble};
+use crate::socket::VrrpSocket;
+use crate::watch::Machine;
+
+/// The sockets that change the kernel and the wire, and what is held through them.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub hot: Hot,
+    pub socket: VrrpSocket,
+    events: mpsc::Sender<DriverEvent>,
+    /// Addresses with a service.
+    gated: BTreeSet<Ipv4Addr>,
+    /// What is held: for which vip.
+    held: BTreeMap<(InterfaceName, Cidr), String>,
+    /// A vip of each interface, to speak of where a failure is the interface's.
+    vips: BTreeMap<InterfaceName, String>,
+    /// Interfaces whose last advert was not sent: told once, not with each advert.
+    mute: BTreeSet<InterfaceName>,
+    /// Events nobody took.
+    pub dropped: u64,
+}
+
+impl Hands {
+    pub fn new(hot: Hot, socket: VrrpSocket, events: mpsc::Sender<DriverEvent>) -> Hands {
+        Hands {
+            hot,
+            socket,
+            events,
+            gated: BTreeSet::new(),
+            held: BTreeMap::new(),
+            vips: BTreeMap::new(),
+            mute: BTreeSet::new(),
+            dropped: 0,
+        }
+    }
+
+    /// From now on these are the vips and the addresses with a service.
+    pub fn settle(&mut self, routers: &[Settings], gated: BTreeSet<Ipv4Addr>) {
+        self.vips = routers.iter().rev().map(|s| (s.interface.clone(), s.name.clone())).collect();
+        self.gated = gated;
+    }
+
+    /// Until the reload is done, what loses its service is still shut when it is released.
+    pub fn widen(&mut self, gated: &BTreeSet<Ipv4Addr>) {
+        self.gated.extend(gated);
+    }
+
+    /// The vip that holds this address here.
+    pub fn holder(&self, interface: &InterfaceName, cidr: Cidr) -> Option<&String> {
+        self.held.get(&(interface.clone(), cidr))
+    }
+
+    /// Carries one effect out; `Some` where the router awaits an answer.
+    pub fn perform(&mut self, now: Moment, machine: &Machine, effect: Effect) -> Option<(String, Result<(), String>)> {
+        match effect {
+            Effect::Advert { interface, source, destinations, message } => {
+                let port = machine.port(&interface).ok_or_else(|| absent(&interface));
+                let sent = port.and_then(|port| self.advert(port, (source, &destinations), &message));
+                self.speak(now, interface, sent);
+                None
+            }
+            Effect::Hold { vip, interface, addresses } => {
+                let port = machine.port(&interface).ok_or_else(|| absent(&interface));
+                let done = port.and_then(|port| self.hold(port, &interface, &addresses));
+                if done.is_ok() {
+                    self.held.extend(addresses.iter().map(|c| ((interface.clone(), *c), vip.clone())));
+                }
+                self.tell_troubles(now, &vip);
+                Some((vip, done))
+            }
+            Effect::Release { vip, interface, addresses } => {
+                let done = self.release(machine, &interface, &addresses);
+                self.tell_troubles(now, &vip);
+                Some((vip, done))
+            }
+            Effect::Announce { interface, addresses } => {
+                if let Some(port) = machine.port(&interface) {
+                    self.hot.announce(port, &addresses);
+                    let vip = self.vip_of(&interface);
+                    self.tell_troubles(now, &vip);
+                }
+                None
+            }
+            Effect::Event(event) => {
+                self.tell(DriverEvent::Router { at: now, event });
+                None
+            }
+        }
+    }
+
+    /// Deletes what a killed run left of these vips.
+    pub fn release_leftovers(&mut self, machine: &Machine, routers: &[Settings]) -> Result<(), String> {
+        let mut failure = Ok(());
+        for s in routers {
+            failure = failure.and(self.release(machine, &s.interface, &s.addresses));
+        }
+        failure
+    }
+
+    /// Fills the gate with what is held and has a service.
+    pub fn set_gate(&mut self, now: Moment) {
+        let open = self.held.keys().filter_map(|(_, cidr)| cidr.v4()).filter(|a| self.gated.contains(a)).collect();
+        self.hot.set_gate(&open);
+        self.tell_troubles(now, "");
+    }
+
+    /// Carries a slot edit out.
+    pub fn slots(&mut self, now: Moment, command: Command) {
+        let Command::Slots { map, slots, gone } = command else { return };
+        self.hot.set_slots(&map, &slots);
+        if !gone.is_empty() {
+            self.hot.forget(Which::Answered(&self.gated, &gone));
+        }
+        self.tell_troubles(now, "");
+    }
+
+    /// Puts our mark back on an address that we hold and somebody replaced.
+    pub fn mark_again(&mut self, now: Moment, machine: &Machine, (interface, cidr): (InterfaceName, Cidr)) {
+        let Some(vip) = self.holder(&interface, cidr).cloned() else { return };
+        let Some(port) = machine.port(&interface) else { return };
+        let event = match self.hot.mark_again(port, &cidr) {
+            Ok(()) => Event::Restored { vip, what: format!("the mark of {cidr} on {interface}") },
+            Err(e) => Event::Warning { vip, what: e.to_string() },
+        };
+        self.tell(DriverEvent::Router { at: now, event });
+    }
+
+    /// Never waits: what does not fit is dropped and counted.
+    pub fn tell(&mut self, event: DriverEvent) {
+        self.dropped += u64::from(self.events.try_send(event).is_err());
+    }
+
+    fn advert(&self, port: Port, (source, to): (Ipv4Addr, &[Ipv4Addr]), message: &[u8]) -> Result<(), String> {
+        let mut failure = Ok(());
+        for to in to {
+            let sent = self.socket.send(port.index, (source, *to), message);
+            failure = failure.and(sent.map_err(|e| format!("sending an advert from {source} to {to}: {e}")));
+        }
+        failure
+    }
+
+    /// Tells of the first advert that failed and of the first that went again.
+    fn speak(&mut self, at: Moment, interface: InterfaceName, sent: Result<(), String>) {
+        let vip = self.vip_of(&interface);
+        let what = match sent {
+            Err(what) if self.mute.insert(interface.clone()) => what,
+            Ok(()) if self.mute.remove(&interface) => format!("adverts are sent again on {interface}"),
+            _ => return,
+        };
+        self.tell(DriverEvent::Router { at, event: Event::Warning { vip, what } });
+    }
+
+    fn hold(&mut self, port: Port, interface: &InterfaceName, addresses: &[Cidr]) -> Result<(), String> {
+        // What is held already keeps its connections.
+        let held = |c: &Cidr| self.held.contains_key(&(interface.clone(), *c));
+        let new = self.gated_of(addresses.iter().filter(|c| !held(c)));
+        self.hot.hold(port, addresses, &new).map_err(|e| e.to_string())
+    }
+
+    fn release(&mut self, machine: &Machine, interface: &InterfaceName, addresses: &[Cidr]) -> Result<(), String> {
+        // First: the events of our own deletions are no losses.
+        for cidr in addresses {
+            self.held.remove(&(interface.clone(), *cidr));
+        }
+        let gated = self.gated_of(addresses.iter());
+        match machine.port(interface) {
+            Some(port) => self.hot.release(port, addresses, &gated).map_err(|e| e.to_string()),
+            // The addresses went with the interface.
+            None => {
+                self.hot.shut(&gated);
+                Ok(())
+            }
+        }
+    }
+
+    fn gated_of<'a>(&self, addresses: impl Iterator<Item = &'a Cidr>) -> BTreeSet<Ipv4Addr> {
+        addresses.filter_map(|c| c.v4()).filter(|a| self.gated.contains(a)).collect()
+    }
+
+    fn vip_of(&self, interface: &InterfaceName) -> String {
+        self.vips.get(interface).cloned().unwrap_or_else(|| interface.to_string())
+    }
+
+    fn tell_troubles(&mut self, at: Moment, vip: &str) {
+        for trouble in self.hot.take_troubles() {
+            self.tell(match trouble {
+                Trouble::Table(what) => DriverEvent::TableFailed { at, what },
+                Trouble::Announce(what) => {
+                    DriverEvent::Router { at, event: Event::Warning { vip: vip.to_owned(), what } }
+                }
+            });
+        }
+    }
+}
+
+fn absent(interface: &InterfaceName) -> String {
+    format!("there is no interface {interface}")
+}

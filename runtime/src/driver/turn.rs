@@ -1,0 +1,341 @@
+//! The VRRP thread's turns: wait, take everything that waits in bounded portions, let due timers run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use model::units::{InterfaceName, Moment};
+use model::vrrp::{Event, Input, LinkState, Received, Router};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::hands::Hands;
+use super::timer::Timer;
+use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus};
+use crate::clock;
+use crate::hot::Hot;
+use crate::hot::sys::{run_realtime, wait_for};
+use crate::socket::VrrpSocket;
+use crate::watch::tables::TableWatch;
+use crate::watch::{Seen, Watch};
+
+/// Packets taken in one turn: at some microseconds each, noise delays a due timer by less than a millisecond.
+const PACKETS: usize = 128;
+
+/// Changes of links and addresses taken in one turn: a thousand addresses that go at once are a few turns.
+const CHANGES: usize = 256;
+
+/// Datagrams of nf_tables events taken in one turn: a large ruleset loaded by somebody else is hundreds.
+const TABLE_EVENTS: usize = 64;
+
+/// Commands taken in one turn.
+const COMMANDS_A_TURN: usize = 64;
+
+/// Answers of effects handled for one input at most: a vip needs two (it cannot hold, so it releases), and a machine has
+/// at most 255 vips on an interface. What is left is handled in the next turn.
+const ANSWERS: usize = 4096;
+
+/// Among real-time threads in the middle: above the housekeeping of the system, below the kernel's own threads.
+const REALTIME_PRIORITY: i32 = 50;
+
+/// Everything the thread owns.
+pub(super) struct Driver {
+    router: Router,
+    hands: Hands,
+    watch: Watch,
+    tables: Option<TableWatch>,
+    timer: Timer,
+    commands: mpsc::Receiver<Command>,
+    interfaces: BTreeMap<InterfaceName, LinkState>,
+    unjoined: BTreeSet<u32>,
+    answers: VecDeque<Input>,
+    now: Moment,
+    max_lateness: Duration,
+    realtime: bool,
+    /// More waits than one turn takes.
+    busy: bool,
+}
+
+impl Driver {
+    /// Opens every socket and releases leftovers, in the calling thread's network namespace.
+    pub fn open(
+        settings: DriverSettings,
+        events: mpsc::Sender<DriverEvent>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Driver, DriverError> {
+        let open = |what: &'static str| move |source: io::Error| DriverError::Open { what, source };
+        let hot = Hot::open().map_err(|(what, source)| DriverError::Open { what, source })?;
+        let socket = VrrpSocket::open().map_err(open("open a raw socket for VRRP"))?;
+        let watch = Watch::open().map_err(open("watch the kernel's interfaces"))?;
+        // A kernel without nf_tables has no table that anybody could touch.
+        let tables = TableWatch::open(hot.table_port()).ok();
+        let timer = Timer::new().map_err(open("make a timer"))?;
+        let mut hands = Hands::new(hot, socket, events);
+        let interfaces = interfaces(&settings);
+        hands.settle(&settings.routers, settings.gated);
+        hands.release_leftovers(watch.machine(), &settings.routers).map_err(DriverError::Leftovers)?;
+        let mut driver = Driver {
+            interfaces,
+            router: Router::new(settings.routers),
+            hands,
+            watch,
+            tables,
+            timer,
+            commands,
+            unjoined: BTreeSet::new(),
+            answers: VecDeque::new(),
+            now: clock::now(),
+            max_lateness: Duration::ZERO,
+            realtime: false,
+            busy: false,
+        };
+        driver.hands.set_gate(driver.now);
+        Ok(driver)
+    }
+
+    /// The thread itself, until [`Command::Stop`] or until nobody can command it any more.
+    pub fn run(mut self) -> Result<(), DriverError> {
+        let open = |what: &'static str| move |source: io::Error| DriverError::Open { what, source };
+        self.realtime = match run_realtime(REALTIME_PRIORITY) {
+            Ok(()) => true,
+            Err(e) => {
+                tracing::info!("VRRP runs without real-time priority ({e}): give CAP_SYS_NICE to be exact under load");
+                false
+            }
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(open("start the runtime"))?;
+        let fds = {
+            let _inside = runtime.enter();
+            Readiness::of(&self).map_err(open("wait for sockets"))?
+        };
+        self.now = clock::now();
+        self.look_at_links();
+        while self.turn().is_continue() {
+            let _ = self.timer.arm(self.router.deadline());
+            match std::mem::take(&mut self.busy) || !self.answers.is_empty() {
+                true => continue,
+                false => {
+                    let command = runtime.block_on(fds.wait(&mut self.commands));
+                    if let Some(command) = command
+                        && self.obey(command).is_break()
+                    {
+                        break;
+                    }
+                }
+            }
+        }
+        self.hands.tell(DriverEvent::Stopped);
+        Ok(())
+    }
+
+    /// Everything that waits, in portions; then the timers. Changes come first, since packets and timers are judged by
+    /// them; packets before timers, since one that slept must listen before it speaks.
+    fn turn(&mut self) -> ControlFlow<()> {
+        self.now = clock::now();
+        if let Some(at) = self.timer.fired(self.now) {
+            self.max_lateness = self.max_lateness.max(self.now.since(at));
+        }
+        self.feed(None);
+        self.changes();
+        self.packets();
+        self.table_events();
+        for _ in 0..COMMANDS_A_TURN {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command)?,
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                // Nobody is left to command: as if asked to stop.
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.obey(Command::Stop),
+            }
+        }
+        if self.router.deadline().is_some_and(|at| at <= self.now) {
+            self.feed(Some(Input::Tick));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands one input to the router and carries out what it wants; answers follow once all effects of it are done.
+    fn feed(&mut self, input: Option<Input>) {
+        self.answers.extend(input);
+        for _ in 0..ANSWERS {
+            let Some(input) = self.answers.pop_front() else { return };
+            for effect in self.router.handle(self.now, input) {
+                if let Some((vip, result)) = self.hands.perform(self.now, self.watch.machine(), effect) {
+                    // Changing the kernel took time.
+                    self.now = clock::now();
+                    self.answers.push_back(Input::Done { vip, result });
+                }
+            }
+        }
+    }
+
+    fn changes(&mut self) {
+        for _ in 0..CHANGES {
+            match self.watch.step() {
+                Ok(Some(seen)) => self.see(seen),
+                Ok(None) => return,
+                // Read again with the next event; nothing better can be done here.
+                Err(_) => return,
+            }
+        }
+        self.busy = true;
+    }
+
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Link(interface) if self.interfaces.contains_key(&interface) => self.look_at(&interface),
+            Seen::Link(_) => {}
+            Seen::Removed { interface, index, cidr, by } => {
+                let ours = self.hands.hot.is_own_deletion(by, index, cidr);
+                if !ours && self.hands.holder(&interface, cidr).is_some() {
+                    self.feed(Some(Input::AddressLost { interface, cidr }));
+                }
+            }
+            Seen::Added { interface, cidr, mark } => {
+                if mark != model::observed::OUR_MARK {
+                    self.hands.mark_again(self.now, self.watch.machine(), (interface, cidr));
+                }
+            }
+        }
+    }
+
+    fn look_at_links(&mut self) {
+        for interface in self.interfaces.keys().cloned().collect::<Vec<_>>() {
+            let state = self.watch.machine().state(&interface);
+            self.interfaces.insert(interface.clone(), state.clone());
+            self.feed(Some(Input::Link { interface, state }));
+        }
+        self.join();
+    }
+
+    /// Tells the router of an interface where it is not what it was.
+    fn look_at(&mut self, interface: &InterfaceName) {
+        self.join();
+        let state = self.watch.machine().state(interface);
+        if self.interfaces.get(interface) != Some(&state) {
+            self.interfaces.insert(interface.clone(), state.clone());
+            self.feed(Some(Input::Link { interface: interface.clone(), state }));
+        }
+    }
+
+    /// Hears the group on every interface that is there; one that cannot be joined is told of once.
+    fn join(&mut self) {
+        let machine = self.watch.machine();
+        let ports: Vec<u32> = self.interfaces.keys().filter_map(|name| machine.port(name)).map(|p| p.index).collect();
+        let failed = self.hands.socket.join(ports);
+        self.unjoined.retain(|index| failed.iter().any(|(i, _)| i == index));
+        for (index, e) in failed {
+            if let (true, Some(name)) = (self.unjoined.insert(index), machine.name(index)) {
+                let what = format!("hearing VRRP's group on {name}: {e}");
+                let event = Event::Warning { vip: name.to_string(), what };
+                self.hands.tell(DriverEvent::Router { at: self.now, event });
+            }
+        }
+    }
+
+    fn packets(&mut self) {
+        for _ in 0..PACKETS {
+            match self.hands.socket.receive() {
+                Ok(Some(packet)) => {
+                    let Some(interface) = self.watch.machine().name(packet.index).cloned() else { continue };
+                    // The socket hears unicast on every interface.
+                    if self.interfaces.contains_key(&interface) {
+                        self.feed(Some(Input::Packet(Received {
+                            interface,
+                            source: packet.source,
+                            destination: packet.destination,
+                            ttl: packet.ttl,
+                            message: packet.message,
+                        })));
+                    }
+                }
+                // An error of one packet (an ICMP answer to one of ours): the next may be good.
+                Ok(None) | Err(_) => return,
+            }
+        }
+        self.busy = true;
+    }
+
+    fn table_events(&mut self) {
+        let Some(tables) = &mut self.tables else { return };
+        let Ok((touched, more)) = tables.read(TABLE_EVENTS) else { return };
+        self.busy |= more;
+        if let Some(touched) = touched {
+            let (removed, by) = (touched.removed, touched.by);
+            self.hands.tell(DriverEvent::TableTouched { at: self.now, removed, by });
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> ControlFlow<()> {
+        self.now = self.now.max(clock::now());
+        match command {
+            Command::Reload(settings) => self.reload(settings),
+            Command::Check { name, up } => self.feed(Some(Input::Check { name, up })),
+            Command::Slots { .. } => self.hands.slots(self.now, command),
+            Command::TableLoaded => self.hands.set_gate(self.now),
+            // Whoever asked may have gone.
+            Command::Query(answer) => drop(answer.send(self.status())),
+            Command::Stop => {
+                self.feed(Some(Input::Stop));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn reload(&mut self, settings: DriverSettings) {
+        self.hands.widen(&settings.gated);
+        self.interfaces = interfaces(&settings);
+        self.look_at_links();
+        self.feed(Some(Input::Reload(settings.routers.clone())));
+        self.hands.settle(&settings.routers, settings.gated);
+        self.hands.set_gate(self.now);
+    }
+
+    fn status(&self) -> DriverStatus {
+        DriverStatus {
+            now: self.now,
+            vips: self.router.status(),
+            max_lateness: self.max_lateness,
+            realtime: self.realtime,
+            events_dropped: self.hands.dropped,
+            packets_overrun: self.hands.socket.overrun(),
+        }
+    }
+}
+
+/// Interfaces of the vips, of which nothing was told yet.
+fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, LinkState> {
+    settings.routers.iter().map(|s| (s.interface.clone(), LinkState::Absent)).collect()
+}
+
+/// What the thread waits for.
+struct Readiness {
+    fds: Vec<AsyncFd<OwnedFd>>,
+}
+
+impl Readiness {
+    /// Of the driver's sockets, by descriptors of their own: the driver goes on using its own.
+    fn of(driver: &Driver) -> io::Result<Readiness> {
+        let tables = driver.tables.as_ref().map(AsFd::as_fd);
+        let all = [driver.timer.as_fd(), driver.hands.socket.as_fd(), driver.watch.as_fd()];
+        Ok(Readiness { fds: all.into_iter().chain(tables).map(wait_for).collect::<io::Result<_>>()? })
+    }
+
+    /// Returns when something waits; with the command where it is one.
+    async fn wait(&self, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        let any = async {
+            let waiting = self.fds.iter().map(|fd| Box::pin(fd.readable()));
+            // Cleared before it is read: what comes later is a new edge.
+            if let (Ok(mut guard), _, _) = futures_util::future::select_all(waiting).await {
+                guard.clear_ready();
+            }
+        };
+        tokio::select! {
+            command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
+            () = any => None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the kernel tells without being asked: links, IPv4 addresses, and hands on our table.
+//!
+//! An overrun (the kernel dropped events because the buffer was full) is answered by reading everything again and by
+//! telling the differences as if they had just happened.
+
+mod machine;
+pub mod tables;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use model::units::{Cidr, InterfaceName};
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::hot::address::Standing;
+use crate::hot::message::{Batch, Message, messages};
+use crate::hot::netlink::Netlink;
+pub use machine::{Link, Machine};
+
+/// RTNLGRP_LINK and RTNLGRP_IPV4_IFADDR (linux/rtnetlink.h).
+const GROUPS: [u32; 2] = [1, 5];
+
+/// What may wait in a socket for events: a thousand addresses that come and go at once.
+const BUFFER: usize = 4 * 1024 * 1024;
+
+/// The kernel makes no larger datagram of events.
+const DATAGRAM: usize = 64 * 1024;
+
+/// Something changed. [`Watch::machine`] is as of right after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// An interface appeared, changed (also in its addresses) or vanished.
+    Link(InterfaceName),
+    /// An address is gone.
+    Removed {
+        /// From where.
+        interface: InterfaceName,
+        /// The interface's index.
+        index: u32,
+        /// Which.
+        cidr: Cidr,
+        /// Port of the socket that asked for it; 0 is the kernel's own doing, or not known.
+        by: u32,
+    },
+    /// An address was added or replaced.
+    Added {
+        /// Where.
+        interface: InterfaceName,
+        /// Which.
+        cidr: Cidr,
+        /// IFA_PROTO now.
+        mark: u8,
+    },
+}
+
+/// The open subscription to links and addresses, and what is known of them.
+#[derive(Debug)]
+pub struct Watch {
+    socket: Socket,
+    machine: Machine,
+    buffer: Vec<u8>,
+    waiting: VecDeque<Seen>,
+    unread: VecDeque<u8>,
+}
+
+impl Watch {
+    /// Subscribes in the calling thread's network namespace and reads everything once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open() -> io::Result<Watch> {
+        let socket = subscribe(netlink_sys::protocols::NETLINK_ROUTE, &GROUPS)?;
+        // After subscribing: what changes in between is told by an event.
+        let machine = read()?;
+        Ok(Watch {
+            socket,
+            machine,
+            buffer: Vec::with_capacity(DATAGRAM),
+            waiting: VecDeque::new(),
+            unread: VecDeque::new(),
+        })
+    }
+
+    /// Links and addresses as of the last change told.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The next change, `None` when none waits.
+    ///
+    /// # Errors
+    /// The kernel's, where not even reading everything again helps.
+    pub fn step(&mut self) -> io::Result<Option<Seen>> {
+        loop {
+            if let Some(seen) = self.waiting.pop_front() {
+                return Ok(Some(seen));
+            }
+            if self.apply_one() {
+                continue;
+            }
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(_) => self.unread.extend(&self.buffer),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.read_again()?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Applies one message of the datagram read last, so that whoever looks at the machine sees it as of that message.
+    fn apply_one(&mut self) -> bool {
+        let bytes = self.unread.make_contiguous();
+        let Some(message) = messages(bytes).next() else {
+            self.unread.clear();
+            return false;
+        };
+        let length = (message.payload.len() + 16).next_multiple_of(4).min(bytes.len());
+        self.waiting.extend(self.machine.apply(&message));
+        self.unread.drain(..length);
+        true
+    }
+
+    fn read_again(&mut self) -> io::Result<()> {
+        let new = read()?;
+        self.waiting.extend(self.machine.differences(&new));
+        self.machine = new;
+        Ok(())
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A socket for events that never waits.
+fn subscribe(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    if nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER).is_err() {
+        // The system's limit is below what we ask for: as much as it gives.
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &BUFFER)?;
+    }
+    groups.iter().try_for_each(|group| socket.add_membership(*group))?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+fn read() -> io::Result<Machine> {
+    let mut netlink = Netlink::open(netlink_sys::protocols::NETLINK_ROUTE)?;
+    let dump = |kind: u16, family: i32| {
+        move |batch: &mut Batch| {
+            // struct ifinfomsg is the longer of the two headers, and a family at its start is all that is read of it.
+            batch.request(kind, libc::NLM_F_DUMP, |body| {
+                body.put(&[family as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            });
+        }
+    };
+    let apply = |message: Message, machine: &mut Machine| drop(machine.apply(&message));
+    let mut machine: Machine = netlink.dump_whole(dump(libc::RTM_GETLINK, libc::AF_UNSPEC), apply)?;
+    let collect = |message: Message, found: &mut Vec<Standing>| found.extend(Standing::read(message.payload));
+    for standing in netlink.dump_whole(dump(libc::RTM_GETADDR, libc::AF_INET), collect)? {
+        machine.put(standing);
+    }
+    Ok(machine)
+}
+
+#[cfg(test)]
+mod tests;

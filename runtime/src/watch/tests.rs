@@ -1,0 +1,105 @@
+//! Events of a real kernel, each test in a network namespace of its own.
+
+use std::process::Command;
+
+use super::tables::TableWatch;
+use super::*;
+use crate::netns::{Links, Namespace, isolate};
+use model::vrrp::LinkState;
+
+fn sh(line: &str) {
+    let out = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn pair() -> InterfaceName {
+    isolate().unwrap();
+    let links = Links::here().unwrap();
+    links.veth("v0", "v1", &Namespace::here().unwrap()).unwrap();
+    links.up("v0").unwrap();
+    links.up("v1").unwrap();
+    "v0".parse().unwrap()
+}
+
+fn drain(watch: &mut Watch) -> Vec<Seen> {
+    std::iter::from_fn(|| watch.step().unwrap()).collect()
+}
+
+/// The kernel tells of a carrier a moment after the command that made it.
+fn until(watch: &mut Watch, name: &InterfaceName, state: LinkState) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while watch.machine().state(name) != state {
+        watch.step().unwrap();
+        assert!(std::time::Instant::now() < end, "{name} is {:?}, not {state:?}", watch.machine().state(name));
+    }
+}
+
+#[test]
+fn a_link_is_followed_through_carrier_rename_and_re_creation() {
+    let v0 = pair();
+    let mut watch = Watch::open().unwrap();
+    until(&mut watch, &v0, LinkState::Up { primary: None });
+    let index = watch.machine().port(&v0).unwrap().index;
+    sh("ip link set v1 down");
+    until(&mut watch, &v0, LinkState::Down);
+    sh("ip link set v1 up; ip link set v0 down; ip link set v0 name w0; ip link set w0 up");
+    until(&mut watch, &"w0".parse().unwrap(), LinkState::Up { primary: None });
+    assert_eq!(watch.machine().state(&v0), LinkState::Absent);
+    sh("ip link del w0; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
+    until(&mut watch, &v0, LinkState::Up { primary: None });
+    assert_ne!(watch.machine().port(&v0).unwrap().index, index);
+}
+
+#[test]
+fn the_primary_address_is_the_first_that_is_not_ours() {
+    let v0 = pair();
+    let mut watch = Watch::open().unwrap();
+    let mut addresses = crate::hot::address::Addresses::open().unwrap();
+    let port = watch.machine().port(&v0).unwrap();
+    let ours: Cidr = "10.9.0.1/24".parse().unwrap();
+    addresses.add(port.index, &[ours]).unwrap();
+    sh("ip addr add 192.0.2.7/24 dev v0; ip addr add 192.0.2.8/24 dev v0");
+    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()) });
+    drain(&mut watch);
+    sh("ip addr del 10.9.0.1/24 dev v0");
+    let seen = drain(&mut watch);
+    let foreign = |s: &Seen| matches!(s, Seen::Removed { cidr, by, .. } if *cidr == ours && *by != addresses.port());
+    assert!(seen.iter().any(foreign), "{seen:?}");
+}
+
+#[test]
+fn what_an_overrun_hid_is_told_as_if_it_had_just_happened() {
+    let v0 = pair();
+    sh("ip addr add 192.0.2.7/24 dev v0");
+    let mut watch = Watch::open().unwrap();
+    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()) });
+    let before = watch.machine().clone();
+    sh("ip addr del 192.0.2.7/24 dev v0; ip addr add 192.0.2.8/24 dev v0; ip link set v0 down");
+    until(&mut watch, &v0, LinkState::Down);
+    let later = read().unwrap();
+    let seen = before.differences(&later);
+    assert!(matches!(&seen[0], Seen::Removed { cidr, .. } if cidr.to_string() == "192.0.2.7/24"), "{seen:?}");
+    assert!(matches!(&seen[1], Seen::Added { cidr, .. } if cidr.to_string() == "192.0.2.8/24"), "{seen:?}");
+    assert!(seen.contains(&Seen::Link(v0)));
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while *watch.machine() != read().unwrap() {
+        watch.step().unwrap();
+        assert!(std::time::Instant::now() < end, "the events do not lead to the same: {:?}", watch.machine());
+    }
+}
+
+#[test]
+fn a_foreign_hand_on_our_table_is_told_with_its_program_and_our_own_is_not() {
+    pair();
+    let mut table = crate::hot::table::Table::open().unwrap();
+    let mut watch = TableWatch::open(table.port()).unwrap();
+    sh("nft 'add table ip other; add set ip other active { type ipv4_addr; }'");
+    assert_eq!(watch.read(100).unwrap().0, None, "another table is nobody's business");
+    sh("nft 'add table ip hactl; add set ip hactl active { type ipv4_addr; }'");
+    let touched = watch.read(100).unwrap().0.unwrap();
+    assert!(touched.by.unwrap().starts_with("nft (pid ") && !touched.removed);
+    table.open_gate(&[[10, 0, 0, 1].into()]).unwrap();
+    assert_eq!(watch.read(100).unwrap(), (None, false));
+    sh("nft flush ruleset");
+    assert!(watch.read(100).unwrap().0.unwrap().removed);
+}
