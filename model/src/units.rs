@@ -19,6 +19,9 @@ pub struct UnitError(pub String);
 pub struct Vrid(u8);
 
 impl Vrid {
+    /// The highest there is.
+    pub const MAX: Vrid = Vrid(255);
+
     /// The number as it stands in the packet.
     pub fn get(self) -> u8 {
         self.0
@@ -99,6 +102,9 @@ impl fmt::Display for Priority {
 pub struct Centiseconds(u16);
 
 impl Centiseconds {
+    /// The longest there is, 40.95 s.
+    pub const MAX: Centiseconds = Centiseconds(4095);
+
     /// The number as it stands in a version 3 packet.
     pub fn get(self) -> u16 {
         self.0

@@ -1,0 +1,122 @@
+//! What must hold after every input, whatever happened before.
+
+use super::node::Node;
+use crate::units::{Cidr, Moment};
+use crate::vrrp::{Effect, Input, VipState, VipStatus, packet};
+
+/// Most effects of one input for one vip: a goodbye to each of four peers, both kernel effects, an announcement, events.
+const EFFECTS: usize = 24;
+
+/// One input and what came of it.
+pub struct Step<'a> {
+    /// The machine, after the input and before its effects are carried out.
+    pub node: &'a Node,
+    /// The moment on its own clock.
+    pub now: Moment,
+    /// What it was given.
+    pub input: &'a Input,
+    /// What it wants done.
+    pub effects: &'a [Effect],
+    /// Its vips before.
+    pub before: &'a [VipStatus],
+    /// Its vips after.
+    pub after: &'a [VipStatus],
+}
+
+impl Step<'_> {
+    /// The first thing that is wrong.
+    ///
+    /// # Errors
+    /// Says what, for people.
+    pub fn check(&self) -> Result<(), String> {
+        let vips = self.before.len().max(self.after.len()).max(1);
+        if self.effects.len() > EFFECTS * vips {
+            return Err(format!("{} effects of one input", self.effects.len()));
+        }
+        let deadline = self.node.router.as_ref().and_then(|r| r.deadline());
+        if matches!(self.input, Input::Tick) && deadline.is_some_and(|at| at <= self.now) {
+            return Err("after a tick the deadline does not lie ahead".into());
+        }
+        self.effects.iter().try_for_each(|effect| self.check_effect(effect))?;
+        self.check_better_advert()
+    }
+
+    fn check_effect(&self, effect: &Effect) -> Result<(), String> {
+        match effect {
+            Effect::Advert { source, destinations, message, .. } => {
+                let to = destinations.first().copied().unwrap_or(packet::GROUP);
+                let advert = packet::decode(message, *source, to).map_err(|e| format!("sent what {e}"))?;
+                self.check_advert(&advert)
+            }
+            Effect::Announce { addresses, .. } => {
+                let stands = |a: &Cidr| self.node.held.iter().any(|(_, held)| held == a);
+                match addresses.iter().all(stands) {
+                    true => Ok(()),
+                    false => Err("announced an address that does not stand".into()),
+                }
+            }
+            Effect::Hold { vip, .. } => match state(self.after, vip) {
+                // A Hold that another effect of the same input takes back is no harm, and no sense either.
+                Some(VipState::Master) => Ok(()),
+                _ => Err(format!("holds the addresses of {vip} without being master")),
+            },
+            Effect::Release { .. } | Effect::Event(_) => Ok(()),
+        }
+    }
+
+    fn check_advert(&self, advert: &packet::Advert) -> Result<(), String> {
+        let settings = self.node.settings.iter().find(|s| s.vrid == advert.vrid);
+        let was = |state: VipState, of: &[VipStatus]| of.iter().any(|s| s.state == state);
+        if advert.priority == 0 {
+            return match was(VipState::Master, self.before) {
+                true => Ok(()),
+                false => Err("said goodbye without having been master".into()),
+            };
+        }
+        let status = settings.and_then(|s| self.after.iter().find(|status| status.vip == s.name));
+        let (Some(settings), Some(status)) = (settings, status) else {
+            return Err("advertised a virtual router that is not configured".into());
+        };
+        let ours: Vec<_> = settings.addresses.iter().filter_map(|a| a.v4()).collect();
+        match () {
+            () if status.state != VipState::Master => Err(format!("{:?} sent an advert", status.state)),
+            () if advert.priority != status.priority.get() => Err("advertised another priority than its own".into()),
+            () if advert.addresses != ours => Err("advertised other addresses than its own".into()),
+            () => Ok(()),
+        }
+    }
+
+    /// No master has been handed a better advert since it became one.
+    fn check_better_advert(&self) -> Result<(), String> {
+        let Input::Packet(packet) = self.input else { return Ok(()) };
+        let Ok(advert) = packet::decode(&packet.message, packet.source, packet.destination) else { return Ok(()) };
+        for (before, after) in self.before.iter().zip(self.after) {
+            let heard = after.received > before.received;
+            if heard && after.state == VipState::Master && advert.priority > after.priority.get() {
+                return Err(format!("{} stayed master over priority {}", after.vip, advert.priority));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A machine with nothing under way holds exactly the addresses of the vips that it is master of.
+///
+/// # Errors
+/// Says what is held wrongly or missing.
+pub fn check_held(node: &Node) -> Result<(), String> {
+    let Some(router) = &node.router else { return Ok(()) };
+    let mut wanted: Vec<(String, Cidr)> = Vec::new();
+    for status in router.status().into_iter().filter(|s| s.state == VipState::Master) {
+        wanted.extend(status.addresses.into_iter().map(|a| (status.vip.clone(), a)));
+    }
+    wanted.sort();
+    match wanted.iter().eq(node.held.iter()) {
+        true => Ok(()),
+        false => Err(format!("holds {:?}, being master of {wanted:?}", node.held)),
+    }
+}
+
+fn state(of: &[VipStatus], vip: &str) -> Option<VipState> {
+    of.iter().find(|s| s.vip == vip).map(|s| s.state)
+}

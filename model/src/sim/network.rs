@@ -1,0 +1,63 @@
+//! The segment between the machines, with everything that segments do to packets.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::rng::Rng;
+use crate::vrrp::Received;
+
+/// How many past packets a replay chooses from.
+const MEMORY: usize = 8;
+
+/// What happens to packets now.
+#[derive(Debug, Default)]
+pub struct Network {
+    /// Lost, in a thousand.
+    pub loss: u64,
+    /// Doubled, in a thousand.
+    pub duplication: u64,
+    /// Least and most time on the wire; a wide range reorders.
+    pub delay: (Duration, Duration),
+    /// Directions between machines (by index) that carry nothing.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Recent packets and whom they went to.
+    past: VecDeque<(usize, Received)>,
+}
+
+impl Network {
+    /// After how long each copy of a packet arrives; none where it is lost.
+    pub fn carry(&mut self, path: (usize, usize), packet: &Received, rng: &mut Rng) -> Vec<Duration> {
+        if self.cut.contains(&path) || rng.chance(self.loss) {
+            return Vec::new();
+        }
+        if self.past.len() == MEMORY {
+            self.past.pop_front();
+        }
+        self.past.push_back((path.1, packet.clone()));
+        let copies = if rng.chance(self.duplication) { 2 } else { 1 };
+        (0..copies).map(|_| self.draw_delay(rng)).collect()
+    }
+
+    /// An old packet, to be heard again.
+    pub fn replay(&mut self, rng: &mut Rng) -> Option<(usize, Received)> {
+        let at = rng.index(self.past.len());
+        self.past.get(at).cloned()
+    }
+
+    /// A perfect segment again; what was heard before is not heard again.
+    pub fn heal(&mut self) {
+        *self = Network { delay: self.delay, ..Network::default() };
+    }
+
+    fn draw_delay(&self, rng: &mut Rng) -> Duration {
+        let (least, most) = self.delay;
+        let span = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(0);
+        least + Duration::from_nanos(rng.below(span + 1))
+    }
+}
+
+/// Whether an advert to this destination reaches a machine with this address.
+pub fn reaches(destination: Ipv4Addr, address: Ipv4Addr) -> bool {
+    destination == address || destination == crate::vrrp::packet::GROUP
+}

@@ -1,0 +1,257 @@
+//! The cluster in virtual time: one thing happens at a time, in an order that the seed alone decides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::invariants::{Step, check_held};
+use super::network::{Network, reaches};
+use super::node::{Fate, Node};
+use super::rng::Rng;
+use crate::units::Moment;
+use crate::vrrp::{Effect, Event, Input, Received, packet};
+
+/// Something done to the cluster; machines by their index.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// One machine meets its fate.
+    Node(usize, Fate),
+    /// Nothing gets from the first to the second any more.
+    Cut(usize, usize),
+    /// An old packet is heard again.
+    Replay,
+}
+
+/// A cluster.
+#[derive(Debug)]
+pub struct World {
+    /// Its machines.
+    pub nodes: Vec<Node>,
+    /// The segment between them.
+    pub network: Network,
+    /// The moment, on the world's clock.
+    pub now: Moment,
+    /// What decides everything that is not decided otherwise.
+    pub rng: Rng,
+    /// What happened, a line each, for people.
+    pub trace: Vec<String>,
+    /// Over every effect with its moment and machine: equal where everything happened equally.
+    pub digest: u64,
+    /// The first thing that was wrong; nothing happens after it.
+    pub violation: Option<String>,
+    wire: BTreeMap<(Moment, u64), (usize, Received)>,
+    sent: u64,
+}
+
+impl World {
+    /// Machines that are off, on a perfect segment.
+    pub fn new(nodes: Vec<Node>, rng: Rng) -> Self {
+        World {
+            nodes,
+            network: Network::default(),
+            now: Moment::default(),
+            rng,
+            trace: Vec::new(),
+            digest: 0xcbf2_9ce4_8422_2325,
+            violation: None,
+            wire: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// Does something to the cluster now.
+    pub fn act(&mut self, action: Action) {
+        if self.violation.is_some() {
+            return;
+        }
+        match action {
+            Action::Node(n, fate) => {
+                let Some(node) = self.nodes.get_mut(n) else { return };
+                let (name, is_stop) = (node.name.clone(), matches!(fate, Fate::Stop));
+                if let Some(line) = node.meet(fate) {
+                    self.note(format!("{name} {line}"));
+                }
+                if is_stop {
+                    self.handle(n, Input::Stop);
+                    self.nodes.get_mut(n).into_iter().for_each(Node::crash);
+                }
+            }
+            Action::Cut(from, to) => {
+                self.note(format!("machine {from} is not heard any more by machine {to}"));
+                self.network.cut.insert((from, to));
+            }
+            Action::Replay => {
+                self.note("somebody replays a packet".into());
+                if let Some((to, packet)) = self.network.replay(&mut self.rng) {
+                    self.put((to, packet), Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    /// Runs until that moment; `each` looks at the world after every single thing that happened.
+    pub fn run_until(&mut self, end: Moment, mut each: impl FnMut(&mut World)) {
+        while self.violation.is_none() && self.step(end) {
+            each(self);
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// The machines that are master of a vip.
+    pub fn masters(&self, vip: &str) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|n| self.nodes.get(*n).is_some_and(|node| node.is_master(vip))).collect()
+    }
+
+    /// Fails the run.
+    pub fn violate(&mut self, what: String) {
+        if self.violation.is_none() {
+            self.note(format!("VIOLATION: {what}"));
+            self.violation = Some(what);
+        }
+    }
+
+    /// Writes a line into the trace.
+    pub fn note(&mut self, line: String) {
+        let at = Duration::from_nanos(self.now.0).as_secs_f64();
+        self.trace.push(format!("{at:>9.4}s {line}"));
+    }
+
+    /// One thing, up to `end`: a packet arrives, or a machine handles one input. False where there is none.
+    fn step(&mut self, end: Moment) -> bool {
+        let arrival = self.wire.first_key_value().map(|((at, _), _)| *at);
+        let ready = self.nodes.iter().enumerate().filter_map(|(n, node)| Some((node.ready_at(self.now)?, n))).min();
+        match (arrival, ready) {
+            (Some(at), other) if at <= end && other.is_none_or(|(ready, _)| at <= ready) => {
+                self.now = self.now.max(at);
+                if let Some((_, (to, packet))) = self.wire.pop_first()
+                    && let Some(node) = self.nodes.get_mut(to).filter(|node| node.link)
+                {
+                    node.give(Input::Packet(packet));
+                }
+                true
+            }
+            (_, Some((at, n))) if at <= end => {
+                self.now = self.now.max(at);
+                self.turn(n);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A machine handles its oldest input, or its timers, whichever it happens to look at first; what its own driver
+    /// has to say comes before both.
+    fn turn(&mut self, n: usize) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(n) else { return };
+        let answered = matches!(node.inbox.front(), Some(Input::Done { .. }));
+        let tick = node.is_due(now) && !answered && (node.inbox.is_empty() || self.rng.chance(500));
+        let input = if tick { Input::Tick } else { node.inbox.pop_front().unwrap_or(Input::Tick) };
+        self.handle(n, input);
+        if let Some(Err(what)) = self.nodes.get(n).filter(|node| node.is_quiet(now)).map(check_held) {
+            self.violate(what);
+        }
+    }
+
+    fn handle(&mut self, n: usize, input: Input) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(n) else { return };
+        let local = node.local(now);
+        let Some(router) = &mut node.router else { return };
+        if let Input::Reload(settings) = &input {
+            node.settings.clone_from(settings);
+        }
+        let before = router.status();
+        let effects = router.handle(local, input.clone());
+        let after = router.status();
+        let step = Step { node, now: local, input: &input, effects: &effects, before: &before, after: &after };
+        if let Err(what) = step.check() {
+            let what = format!("{}: {what}, given {input:?}", node.name);
+            return self.violate(what);
+        }
+        let mut answers = Vec::new();
+        for effect in effects {
+            self.mix(n, &effect);
+            answers.extend(self.execute(n, effect));
+        }
+        if let Some(node) = self.nodes.get_mut(n)
+            && !answers.is_empty()
+        {
+            let most = u64::try_from(Node::BUSY.as_nanos()).unwrap_or(0);
+            node.busy_until = now + Duration::from_nanos(self.rng.below(most));
+            answers.into_iter().rev().for_each(|answer| node.inbox.push_front(answer));
+        }
+    }
+
+    /// Carries an effect out and says what the driver answers.
+    fn execute(&mut self, n: usize, effect: Effect) -> Option<Input> {
+        let node = self.nodes.get_mut(n)?;
+        let name = node.name.clone();
+        match effect {
+            Effect::Advert { interface, source, destinations, message } => {
+                for destination in destinations {
+                    let (ttl, interface, message) = (packet::TTL, interface.clone(), message.clone());
+                    self.send(n, Received { interface, source, destination, ttl, message });
+                }
+                None
+            }
+            Effect::Hold { vip, addresses, .. } => {
+                let refused = node.refuses || !node.link && self.rng.chance(500);
+                // What is refused may have been half done.
+                let stood = if refused { self.rng.index(addresses.len() + 1) } else { addresses.len() };
+                node.held.extend(addresses.into_iter().take(stood).map(|a| (vip.clone(), a)));
+                self.note(format!("{name} holds {vip}{}", if refused { ", refused" } else { "" }));
+                let result = if refused { Err("refused".to_owned()) } else { Ok(()) };
+                Some(Input::Done { vip, result })
+            }
+            Effect::Release { vip, addresses, .. } => {
+                node.held.retain(|(of, a)| *of != vip || !addresses.contains(a));
+                self.note(format!("{name} releases {vip}"));
+                Some(Input::Done { vip, result: Ok(()) })
+            }
+            Effect::Announce { .. } => {
+                self.note(format!("{name} announces again"));
+                None
+            }
+            Effect::Event(Event::State { vip, from, to, priority, why }) => {
+                self.note(format!("{name} {vip} {from:?} -> {to:?} at priority {priority}: {why}"));
+                None
+            }
+            Effect::Event(_) => None,
+        }
+    }
+
+    fn send(&mut self, from: usize, packet: Received) {
+        if !self.nodes.get(from).is_some_and(|node| node.link) {
+            return;
+        }
+        for to in 0..self.nodes.len() {
+            let hears = self.nodes.get(to).is_some_and(|node| reaches(packet.destination, node.address));
+            if to == from || !hears {
+                continue;
+            }
+            for delay in self.network.carry((from, to), &packet, &mut self.rng) {
+                self.put((to, packet.clone()), delay);
+            }
+        }
+    }
+
+    fn put(&mut self, delivery: (usize, Received), delay: Duration) {
+        self.sent += 1;
+        self.wire.insert((self.now + delay, self.sent), delivery);
+    }
+
+    /// FNV-1a over what an effect is, when and where.
+    fn mix(&mut self, n: usize, effect: &Effect) {
+        let (kind, bytes): (u8, &[u8]) = match effect {
+            Effect::Advert { message, .. } => (1, message),
+            Effect::Hold { vip, .. } => (2, vip.as_bytes()),
+            Effect::Release { vip, .. } => (3, vip.as_bytes()),
+            Effect::Announce { interface, .. } => (4, interface.as_str().as_bytes()),
+            Effect::Event(_) => (5, &[]),
+        };
+        let place = [kind, u8::try_from(n).unwrap_or(u8::MAX)];
+        for byte in self.now.0.to_be_bytes().iter().chain(&place).chain(bytes) {
+            self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
