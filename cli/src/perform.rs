@@ -12,17 +12,11 @@ use runtime::kernel::KernelError;
 use runtime::kernel::linux::Linux;
 use serde_json::{Value, json};
 
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, count};
+use crate::words::plan::sign;
 
 /// Version of what `--json` prints.
 const JSON_VERSION: u32 = 1;
-
-/// Prints a plan.
-pub fn show(plan: &Plan) {
-    for step in &plan.steps {
-        anstream::println!("  {:<3} {} {}", sign(step.action), step.object, step.what);
-    }
-}
 
 /// Whether the person agrees. Only the whole word does.
 ///
@@ -119,10 +113,12 @@ pub fn perform(
     if json {
         answer(plan, word, steps);
     }
-    match result {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) => Err(unperformed(&error)),
+    result.map_err(|error| unperformed(&error))?;
+    if !json && !plan.steps.is_empty() {
+        let steps = count(plan.steps.len(), "step", "steps");
+        anstream::println!("\nDone: {steps}; read back, and nothing is left to do.");
     }
+    Ok(Exit::Done)
 }
 
 /// What `--json` prints.
@@ -163,20 +159,14 @@ fn unperformed(error: &ApplyError) -> Failure {
     Failure { exit, what: error.to_string(), help }
 }
 
-/// The sign before a step's line.
-pub fn sign(action: Action) -> &'static str {
-    match action {
-        Action::Create => "+",
-        Action::Change => "~",
-        Action::Remove => "-",
-        Action::Replace => "-/+",
-        Action::Adopt => "<-",
-        Action::Drift => "!",
-    }
+/// The line of a step that was tried.
+pub fn line(word: &str, action: Action, object: &str) -> String {
+    let (sign, style) = sign(action);
+    format!("  {word:<7} {style}{sign:<3}{style:#} {object}")
 }
 
 fn narrate(told: Told<'_>) {
-    let line = |word: &str, step: &Step| format!("  {word:<8} {:<3} {}", sign(step.action), step.object);
+    let line = |word: &str, step: &Step| line(word, step.action, &step.object);
     match told {
         Told::Unfinished(left) => {
             let last = left.last.as_deref().map(|object| format!(", the last of them {object}")).unwrap_or_default();

@@ -138,12 +138,15 @@ fn what_is_planned_is_applied_and_destroyed_without_a_trace() {
     shell("nft 'table ip other { chain c { ip saddr 192.0.2.99 drop; }; }'");
     let before = host.machine();
     host.hactl(&["validate"]).exits(0);
+    host.hactl(&["plan", "--detailed-exitcode"]).exits(2);
+    assert_eq!(host.machine(), before, "a plan changes nothing");
 
     let said = host.hactl(&["apply", "--yes"]).exits(0);
     assert!(said.out.contains("nftables ip hactl"), "{}", said.out);
     assert_eq!(value(NONLOCAL), "1");
     assert!(host.machine().contains("table ip hactl"));
 
+    host.hactl(&["plan", "--detailed-exitcode"]).exits(0);
     let after = host.machine();
     host.hactl(&["apply", "--yes"]).exits(0);
     assert_eq!(host.machine(), after, "a second apply has nothing to do");
@@ -209,6 +212,7 @@ fn after_a_killed_apply_the_next_says_so_and_ends_the_work() {
     assert_eq!(said.code, None, "killed: {said:?}");
     let said = host.hactl(&["apply", "--yes"]).exits(0);
     assert!(said.out.contains("did not end") && said.out.contains("nftables ip hactl"), "{}", said.out);
+    host.hactl(&["plan", "--detailed-exitcode"]).exits(0);
     host.hactl(&["destroy", "--yes"]).exits(0);
     assert_eq!(host.machine(), before);
 }
@@ -290,8 +294,8 @@ fn a_damaged_record_is_named_and_nothing_is_changed() {
     host.hactl(&["apply", "--yes"]).exits(0);
     let before = host.machine();
     fs::write(host.state().join("record.json"), "{").unwrap();
-    for verb in ["apply", "destroy"] {
-        let said = host.hactl(&[verb, "--yes"]).exits(1);
+    for verb in [&["plan"][..], &["apply", "--yes"], &["destroy", "--yes"]] {
+        let said = host.hactl(verb).exits(1);
         assert!(said.err.contains("record.json") && said.err.contains("mv "), "{}", said.err);
         assert_eq!(host.machine(), before);
     }

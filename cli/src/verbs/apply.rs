@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::args::{ApplyArgs, Arguments};
 use crate::load::load;
-use crate::machine;
-use crate::perform::{self, refused, sign};
+use crate::perform::{self, refused};
 use crate::report::{Exit, Failure};
+use crate::{machine, node, words};
 
 /// Makes this machine as the file says: plans, asks, performs, reads back.
 ///
@@ -22,13 +22,13 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
     let patience = perform::patience(&args.wait)?;
     let loaded = load(arguments)?;
     Linux::permitted().map_err(|e| refused(&e))?;
-    let desired = machine::desired(arguments, &loaded.config)?;
+    let desired = node::desired(arguments, &loaded.config)?;
     let mut kernel = Linux::new(&arguments.state);
     if let Some(live) = control::live(&arguments.state) {
         same_file(&live, &loaded.path)?;
         // Not under the lock yet: the service needs it for what it puts right while a person thinks.
         let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
-        if !agreed(&plan, arguments, args.yes)? {
+        if !agreed(&plan, &loaded.path, arguments, args.yes)? {
             return Ok(Exit::Failed);
         }
         // The service performs under the lock of whoever asks.
@@ -37,7 +37,7 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
     }
     let lock = perform::lock(&arguments.state, "apply", patience)?;
     let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
-    if !agreed(&plan, arguments, args.yes)? {
+    if !agreed(&plan, &loaded.path, arguments, args.yes)? {
         return Ok(Exit::Failed);
     }
     // A person may have thought for long.
@@ -53,9 +53,9 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
 }
 
 /// Shows the plan, refuses what stands in its way, and asks. What has nothing to do needs no answer.
-fn agreed(plan: &Plan, arguments: &Arguments, yes: bool) -> Result<bool, Failure> {
+fn agreed(plan: &Plan, file: &Path, arguments: &Arguments, yes: bool) -> Result<bool, Failure> {
     if !arguments.json {
-        perform::show(plan);
+        anstream::print!("{}", words::plan::text(plan, &file.display().to_string()));
     }
     perform::unblocked(plan)?;
     if yes || plan.steps.is_empty() {
@@ -127,9 +127,8 @@ fn reload(plan: &Plan, arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 fn tell(step: &StepResult) {
-    let (sign, object) = (sign(step.action), &step.object);
     match &step.error {
-        None => anstream::println!("  {:<8} {sign:<3} {object}", "done"),
-        Some(error) => anstream::println!("  {:<8} {sign:<3} {object}: {error}", "failed"),
+        None => anstream::println!("{}", perform::line("done", step.action, &step.object)),
+        Some(error) => anstream::println!("{}: {error}", perform::line("failed", step.action, &step.object)),
     }
 }

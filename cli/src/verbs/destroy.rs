@@ -9,6 +9,7 @@ use runtime::kernel::{Kernel, KernelError, record};
 use crate::args::{Arguments, DestroyArgs};
 use crate::perform::{self, refused};
 use crate::report::{Exit, Failure};
+use crate::words;
 
 /// Takes back everything that hactl put on this machine. Needs no file: what is ours carries our mark.
 ///
@@ -32,8 +33,10 @@ pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failur
         Ok::<Plan, KernelError>(teardown(&peer, &seen))
     };
     let plan = again(&mut kernel).map_err(|e| refused(&e))?;
-    if !arguments.json {
-        perform::show(&plan);
+    match plan.steps.is_empty() {
+        _ if arguments.json => {}
+        true => anstream::println!("Nothing on {} is hactl's.", plan.peer),
+        false => anstream::print!("{}", words::plan::text(&plan, "the file")),
     }
     perform::unblocked(&plan)?;
     let question = format!("Take all of this off {}?", plan.peer);

@@ -5,13 +5,12 @@ use std::path::Path;
 use model::desired::{self, Desired};
 use model::observed::{OBSERVED_VERSION, Observed};
 use model::plan::{self, Plan};
-use runtime::kernel::Kernel;
 use runtime::kernel::linux::Linux;
 
 use crate::args::{Arguments, PlanArgs};
 use crate::report::{Exit, Failure};
 use crate::words::plan as words;
-use crate::{load, node};
+use crate::{load, machine, node};
 
 /// Shows what would change on this machine, or on all of them.
 ///
@@ -51,18 +50,11 @@ pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
 /// # Errors
 /// The machine cannot be read.
 pub fn observe(arguments: &Arguments, desired: &Desired) -> Result<Observed, Failure> {
-    let mut kernel = Linux::new(&arguments.state);
-    let failed = |e: runtime::kernel::KernelError| Failure {
-        exit: Exit::Failed,
-        what: format!("this machine cannot be read: {e}"),
-        help: vec!["run as root, or plan without the machine: hactl plan --all".to_owned()],
-    };
-    // What was recorded says which sysctls have to be looked at beside those wanted.
-    let first = kernel.observe(&desired.wanted(&Default::default())).map_err(failed)?;
-    match first.record.sysctls.is_empty() {
-        true => Ok(first),
-        false => kernel.observe(&desired.wanted(&first.record)).map_err(failed),
-    }
+    machine::observe(desired, &mut Linux::new(&arguments.state), arguments).map_err(|error| {
+        let mut help = error.help();
+        help.push("or plan without the machine: hactl plan --all".to_owned());
+        Failure { exit: Exit::Failed, what: format!("this machine cannot be read: {error}"), help }
+    })
 }
 
 /// The recording `PEER.json` of a directory.

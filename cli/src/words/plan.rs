@@ -102,7 +102,8 @@ fn verdict(plan: &Plan, file: &str) -> String {
     format!("Plan: {}. {impact}", counts(plan))
 }
 
-fn sign(action: Action) -> (&'static str, Style) {
+/// The sign of an action and its colour.
+pub fn sign(action: Action) -> (&'static str, Style) {
     let (sign, colour) = match action {
         Action::Create => ("+", AnsiColor::Green),
         Action::Change => ("~", AnsiColor::Yellow),
