@@ -1,0 +1,14 @@
+//! Machines on one network segment, each in a network namespace of its own, and the daemons that run on them.
+
+#![allow(dead_code, unused_imports, reason = "each test uses its part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail anywhere")]
+
+pub mod cluster;
+pub mod daemon;
+pub mod holding;
+pub mod segment;
+
+pub use cluster::{Cluster, Software};
+pub use daemon::Daemon;
+pub use holding::Holding;
+pub use segment::Segment;
