@@ -4,11 +4,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use model::plan::Operation;
 use runtime::apply::Lock;
+use runtime::control;
 use runtime::kernel::Kernel;
 use runtime::kernel::linux::Linux;
 use runtime::netns::{Links, Namespace, isolate};
@@ -87,6 +88,29 @@ impl Host {
         fs::write(bin.join("nft"), format!("#!/bin/sh\n{script}\nexec /usr/sbin/nft \"$@\"\n")).unwrap();
         fs::set_permissions(bin.join("nft"), PermissionsExt::from_mode(0o755)).unwrap();
         format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display())
+    }
+}
+
+/// A running service, ended with the test.
+struct Service(Child);
+
+impl Service {
+    fn start(host: &Host) -> Service {
+        let mut command = host.command(&["run"]);
+        let service = Service(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while control::live(&host.state()).is_none() {
+            assert!(Instant::now() < deadline, "the service does not answer");
+            std::thread::yield_now();
+        }
+        service
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -320,4 +344,33 @@ fn json_says_what_was_done() {
     let steps = facts["steps"].as_array().unwrap();
     assert_eq!(steps.len(), facts["plan"]["steps"].as_array().unwrap().len());
     assert!(steps.iter().all(|step| step["result"] == "done"), "{}", said.out);
+}
+
+#[test]
+fn a_running_service_performs_the_plan_itself() {
+    let host = Host::new();
+    let _service = Service::start(&host);
+    fs::write(host.file(), FILE.replace("priority a=150", "priority a=120") + "sysctl \"net.ipv4.ip_early_demux\" 0\n")
+        .unwrap();
+    let said = host.hactl(&["apply", "--yes"]).exits(0);
+    assert!(said.out.contains("done    ~   vip.web"), "{}", said.out);
+    assert_eq!(value("/proc/sys/net/ipv4/ip_early_demux"), "0");
+    host.hactl(&["plan", "--detailed-exitcode"]).exits(0);
+    host.hactl(&["apply", "--yes"]).exits(0);
+}
+
+#[test]
+fn with_a_service_that_runs_another_file_nothing_is_applied() {
+    let host = Host::new();
+    let _service = Service::start(&host);
+    let before = host.machine();
+    let other = host.dir.path().join("other.kdl");
+    fs::write(&other, FILE.replace("150", "120")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+    command.arg("-f").arg(&other).args(["--node", "a", "--state"]).arg(host.state()).args(["apply", "--yes"]);
+    let said = command.said().exits(1);
+    assert!(said.err.contains("ha.kdl says, not") && said.err.contains("other.kdl"), "{}", said.err);
+    assert_eq!(host.machine(), before);
+    let said = host.hactl(&["destroy", "--yes"]).exits(1);
+    assert!(said.err.contains("stop"), "{}", said.err);
 }

@@ -1,6 +1,7 @@
 //! `hactl apply`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::observed::Live;
 use model::plan::Plan;
@@ -13,6 +14,9 @@ use crate::load::load;
 use crate::perform::{self, refused};
 use crate::report::{Exit, Failure};
 use crate::{machine, node, words};
+
+/// The service takes the lock for a moment whenever it puts something right; that is no reason to be refused.
+const SERVICE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes this machine as the file says: plans, asks, performs, reads back.
 ///
@@ -32,7 +36,7 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
             return Ok(Exit::Failed);
         }
         // The service performs under the lock of whoever asks.
-        let _lock = perform::lock(&arguments.state, "apply", patience)?;
+        let _lock = perform::lock(&arguments.state, "apply", patience.max(SERVICE_PATIENCE))?;
         return reload(&plan, arguments);
     }
     let lock = perform::lock(&arguments.state, "apply", patience)?;
