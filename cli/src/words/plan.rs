@@ -117,11 +117,8 @@ pub fn sign(action: Action) -> (&'static str, Style) {
 
 fn step(out: &mut String, step: &Step) {
     let (sign, style) = sign(step.action);
-    let colon = if matches!(step.operation, Operation::LoadTable { .. }) && !step.what.starts_with(['i', 'w']) {
-        ":"
-    } else {
-        ""
-    };
+    let colon =
+        if step.what.starts_with(|c: char| c.is_ascii_digit()) && step.object.starts_with("nft") { ":" } else { "" };
     let words = format!("{}{colon} {}", step.object, step.what);
     let plain = format!("  {sign} {words}");
     let reasons = reasons(step);
@@ -175,7 +172,8 @@ fn changed(out: &mut String, tag: ChangeTag, text: &str) {
         ChangeTag::Insert => ('+', Style::new().fg_color(Some(AnsiColor::Green.into()))),
         ChangeTag::Delete => ('-', Style::new().fg_color(Some(AnsiColor::Red.into()))),
     };
-    line(out, &format!("      |{style}{sign}{}{style:#}", text.trim_end()));
+    let text = format!("{sign}{}", text.trim_end());
+    line(out, &format!("      |{style}{}{style:#}", text.trim_end()));
 }
 
 /// A table for the eye: slots in a line, counters at rest, nft's tabs as blanks.
