@@ -6,6 +6,8 @@ mod machine;
 mod node;
 mod perform;
 mod report;
+#[cfg(test)]
+mod report_tests;
 mod status;
 mod verbs;
 mod words;

@@ -103,11 +103,6 @@ impl<'n> Cursor<'n> {
         self.file.span(span.offset(), span.len())
     }
 
-    /// Whether the first argument is a text.
-    pub fn has_readable_name(&self) -> bool {
-        self.node.entries().iter().any(|e| e.name().is_none() && e.value().is_string())
-    }
-
     /// The next argument.
     pub fn argument(&mut self) -> Option<Value<'n>> {
         let (taken, entry) =
@@ -137,6 +132,11 @@ impl<'n> Cursor<'n> {
             }
         }
         first
+    }
+
+    /// Whether a property stands there that is likely this one, misspelt.
+    pub fn has_property_like(&self, name: &str) -> bool {
+        self.node.entries().iter().filter_map(|e| e.name()).any(|n| n.value() != name && is_like(n.value(), name))
     }
 
     /// Every property that is left, with its name: for nodes whose properties are names of the user's.
@@ -207,7 +207,8 @@ impl<'n> Cursor<'n> {
         if self.asked.children.is_empty() && !document.nodes().is_empty() {
             out.push(
                 Diagnostic::error(codes::SURPLUS, format!("{} takes no block", self.title))
-                    .at(self.span(), "nothing can stand in `{ … }` here"),
+                    .at(self.span(), "nothing can stand in `{ … }` here")
+                    .help(format!("remove the block of {}", self.title)),
             );
             return;
         }
@@ -236,7 +237,10 @@ impl<'n> Cursor<'n> {
         out.push(if self.asked.children.contains(&name.value()) {
             diagnostic.help(format!("write it in the block: `{{ {} {} }}`", name.value(), value.shown()))
         } else {
-            diagnostic.helps(did_you_mean(name.value(), known, |right| format!("{right}=")))
+            match self.asked.properties.is_empty() {
+                true => diagnostic.help(format!("{} has no properties: settings stand in its block", self.title)),
+                false => diagnostic.helps(did_you_mean(name.value(), known, |right| format!("{right}="))),
+            }
         });
     }
 
@@ -254,21 +258,28 @@ impl<'n> Cursor<'n> {
 }
 
 /// Names that may stand only once, with the place of the first.
-#[derive(Default)]
-pub(super) struct Names(BTreeMap<String, Span>);
+pub(super) struct Names {
+    kind: &'static str,
+    places: BTreeMap<String, Span>,
+}
 
 impl Names {
-    /// Remembers a name; `false`, and a diagnostic, where it was there before.
-    pub fn add(&mut self, kind: &str, name: &Spanned<String>, out: &mut Mistakes) -> bool {
-        match self.0.get(&name.value) {
-            Some(before) => {
-                out.duplicate(&format!("{kind} \"{}\"", name.value), *before, name.span);
-                false
-            }
-            None => {
-                self.0.insert(name.value.clone(), name.span);
-                true
-            }
+    pub fn of(kind: &'static str) -> Self {
+        Names { kind, places: BTreeMap::new() }
+    }
+
+    /// Passes on what has a name that was not there before. What could not be read may be what others refer to.
+    pub fn keep<T>(&mut self, item: Option<T>, name: fn(&T) -> &Spanned<String>, out: &mut Mistakes) -> Option<T> {
+        let Some(item) = item else {
+            out.incomplete = true;
+            return None;
+        };
+        let Spanned { value, span } = name(&item);
+        if let Some(before) = self.places.get(value) {
+            out.duplicate(&format!("{} \"{value}\"", self.kind), *before, *span);
+            return None;
         }
+        self.places.insert(value.clone(), *span);
+        Some(item)
     }
 }

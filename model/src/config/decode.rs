@@ -19,7 +19,6 @@ const LATER: [(&str, &str); 3] = [
 ];
 
 /// Decodes documents into one draft.
-#[derive(Default)]
 pub(super) struct Decoder {
     pub draft: Draft,
     pub defaults: Defaults,
@@ -31,6 +30,18 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    pub fn new() -> Self {
+        Decoder {
+            draft: Draft::default(),
+            defaults: Defaults::default(),
+            peers: Names::of("peer"),
+            checks: Names::of("check"),
+            vips: Names::of("vip"),
+            services: Names::of("service"),
+            sysctls: Names::of("sysctl"),
+        }
+    }
+
     pub fn document(&mut self, file: &File<'_>, document: &KdlDocument, out: &mut Mistakes) {
         for node in document.nodes() {
             let cursor = Cursor::new(file, node);
@@ -45,24 +56,12 @@ impl Decoder {
 
     fn named(&mut self, c: Cursor<'_>, out: &mut Mistakes) {
         let draft = &mut self.draft;
-        // A node whose name cannot be read may be the one that others refer to.
-        out.incomplete |= !c.has_readable_name();
         match c.name() {
-            "peer" => {
-                draft.peers.extend(nodes::peer(c, out).filter(|p| self.peers.add("peer", &p.name, out)));
-            }
-            "check" => {
-                draft.checks.extend(nodes::check(c, out).filter(|k| self.checks.add("check", &k.name, out)));
-            }
-            "vip" => {
-                draft.vips.extend(vip::vip(c, out).filter(|v| self.vips.add("vip", &v.name, out)));
-            }
-            "service" => {
-                draft.services.extend(service::service(c, out).filter(|s| self.services.add("service", &s.name, out)));
-            }
-            "sysctl" => {
-                draft.sysctls.extend(nodes::sysctl(c, out).filter(|s| self.sysctls.add("sysctl", &s.key, out)));
-            }
+            "peer" => draft.peers.extend(self.peers.keep(nodes::peer(c, out), |p| &p.name, out)),
+            "check" => draft.checks.extend(self.checks.keep(nodes::check(c, out), |k| &k.name, out)),
+            "vip" => draft.vips.extend(self.vips.keep(vip::vip(c, out), |v| &v.name, out)),
+            "service" => draft.services.extend(self.services.keep(service::service(c, out), |s| &s.name, out)),
+            "sysctl" => draft.sysctls.extend(self.sysctls.keep(nodes::sysctl(c, out), |s| &s.key, out)),
             name => match LATER.iter().find(|(later, _)| *later == name) {
                 Some((_, instead)) => out.later(name, c.span(), instead),
                 None => {

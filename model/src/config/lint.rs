@@ -77,7 +77,8 @@ fn weight(vip: &VipDraft, track: &TrackDraft, out: &mut Mistakes) {
     let (Some(weight), Some(race)) = (track.weight.get(), Race::of(vip)) else { return };
     let title = format!("weight={} can never move vip \"{}\"", weight.value, vip.name.value);
     let diagnostic = Diagnostic::warning(codes::WEIGHT_TOO_SMALL, title);
-    let alone = format!("`track \"{}\"`, without a weight, takes the vip away when the check fails", track.check.value);
+    let alone =
+        format!("`track \"{}\"` alone: without a weight the failing check takes the vip away", track.check.value);
     let never = vip.settings.preempt.get().filter(|p| p.value == Preempt::Never);
     if race.best.0 == Priority::OWNER.get() {
         out.push(
@@ -87,7 +88,7 @@ fn weight(vip: &VipDraft, track: &TrackDraft, out: &mut Mistakes) {
                 .help(format!("write {alone}")),
         );
     } else if weight.value.unsigned_abs() <= u16::from(race.gap()) {
-        out.push(gap(&race, weight, diagnostic).help(format!("or {alone}")));
+        out.push(gap(&race, weight, diagnostic).help(format!("or write {alone}")));
     } else if let Some(never) = never {
         out.push(
             diagnostic

@@ -72,7 +72,10 @@ impl Mistakes {
 const LIKE: f64 = 0.8;
 
 fn likeness(wrong: &str, name: &str) -> f64 {
-    strsim::jaro_winkler(&wrong.to_lowercase().replace('_', "-"), &name.to_lowercase())
+    let (wrong, name) = (wrong.to_lowercase().replace('_', "-"), name.to_lowercase());
+    // Jaro-Winkler sees little in short words: there one slip of the finger is enough.
+    let slipped = name.len() >= 3 && strsim::damerau_levenshtein(&wrong, &name) == 1;
+    strsim::jaro_winkler(&wrong, &name).max(if slipped { LIKE } else { 0.0 })
 }
 
 /// Whether a name is likely a typing error of another.

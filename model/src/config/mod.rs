@@ -96,7 +96,7 @@ pub struct Parsed {
 #[must_use]
 pub fn parse(sources: &[Source]) -> Parsed {
     let mut out = mistakes::Mistakes::default();
-    let mut decoder = decode::Decoder::default();
+    let mut decoder = decode::Decoder::new();
     let mut files: Vec<_> = sources.iter().enumerate().map(|(i, s)| file::File::new(i, s)).collect();
     let mut documents = Vec::new();
     for file in &mut files {

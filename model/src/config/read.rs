@@ -86,8 +86,7 @@ impl Reader<'_, '_> {
         let mut letters = message.chars();
         let title = letters.next().map(|c| c.to_lowercase().chain(letters).collect::<String>()).unwrap_or_default();
         let label = first.label.clone().unwrap_or_else(|| "here".into());
-        out.push(
-            Diagnostic::error(codes::SYNTAX, title.trim_end_matches('.')).at(span, label).helps(first.help.clone()),
-        );
+        let help = first.help.clone().unwrap_or_else(|| "a node is written `name \"text\" key=\"text\" { … }`".into());
+        out.push(Diagnostic::error(codes::SYNTAX, title.trim_end_matches('.')).at(span, label).help(help));
     }
 }

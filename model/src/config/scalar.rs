@@ -29,6 +29,9 @@ pub(super) const PATH: What = What { a: "a path", example: "\"/usr/local/sbin/no
 pub(super) const WORD: What = What { a: "a word", example: "\"never\"" };
 pub(super) const SECRET: What = What { a: "a password", example: "(env)\"VIP_AUTH_PASS\"" };
 
+/// What a priority is called in sentences.
+pub(super) const PRIORITY: &str = "a priority";
+
 /// The longest name, that of a DNS label.
 const NAME_LIMIT: usize = 63;
 
@@ -72,7 +75,7 @@ impl<'n> Value<'n> {
                     format!("{} must be quoted", what.a),
                     format!("this is {}", kind(self.value)),
                 )
-                .help(format!("write {} as it is here: {}", what.a, what.example)),
+                .help(format!("write it in quotes, as in {}", what.example)),
             );
             return None;
         };
@@ -131,8 +134,10 @@ impl<'n> Value<'n> {
             Some(n) => Some(self.spanned(n)),
             None => {
                 let near = match number {
-                    Some(n) if n < *low => low,
-                    _ => high,
+                    Some(n) if n < *low => *low,
+                    // 255 is the owner's alone, and nobody becomes it by a slip.
+                    _ if what == PRIORITY => high - 1,
+                    _ => *high,
                 };
                 out.push(
                     self.wrong(
@@ -392,7 +397,7 @@ fn address_help(text: &str) -> String {
         _ if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') => {
             format!("names are not looked up: write the address of {text}, as in {}", ADDRESS.example)
         }
-        _ => "four numbers from 0 to 255 with dots, as in \"192.0.2.11\"".into(),
+        _ => "write four numbers from 0 to 255 with dots, as in \"192.0.2.11\"".into(),
     }
 }
 

@@ -55,7 +55,7 @@ fn listen(c: &mut Cursor<'_>, out: &mut Mistakes) -> (Field<String>, Field<u16>)
         protocol.word("protocol", &[("tcp", ())], out);
     }
     for (absent, what, example) in [(vip.is_none(), "vip", "vip=\"ui\""), (port.is_none(), "port", "port=8006")] {
-        if absent {
+        if absent && !node.has_property_like(what) {
             out.push(
                 Diagnostic::error(codes::MISSING, format!("listen of {} has no {what}", c.title()))
                     .at(node.span(), format!("no {what}="))
@@ -140,6 +140,7 @@ fn backend(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<BackendDraft> {
 /// A probe; what it looks at may be left to `defaults { probe { … } }`.
 pub(super) fn probe(mut c: Cursor<'_>, out: &mut Mistakes) -> ProbeDraft {
     let mut draft = ProbeDraft::default();
+    let before = out.list.len();
     for kind in ["tcp", "tls", "http"] {
         for node in c.children(kind) {
             let span = node.span();
@@ -165,6 +166,9 @@ pub(super) fn probe(mut c: Cursor<'_>, out: &mut Mistakes) -> ProbeDraft {
         ],
         out,
     );
+    if out.list.len() > before && draft.kind.is_absent() {
+        draft.kind = Field::Bad;
+    }
     draft.pace = pace(&mut c, out);
     c.finish(out);
     draft

@@ -7,7 +7,7 @@ use super::draft::{Member, TrackDraft, VipDraft, VipSettings};
 use super::file::{Field, Spanned};
 use super::mistakes::Mistakes;
 use super::nodes::either;
-use super::scalar::{identity, only_argument, setting};
+use super::scalar::{PRIORITY, identity, only_argument, setting};
 use super::{Checksum, Diagnostic, Preempt, Version, codes};
 use crate::units::{Cidr, Priority, Vrid};
 
@@ -165,7 +165,7 @@ fn priorities(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<Vec<Member>> {
     let members = entries
         .into_iter()
         .map(|(peer, value)| {
-            let priority = value.number("a priority", 1..=255, out).and_then(|n| {
+            let priority = value.number(PRIORITY, 1..=255, out).and_then(|n| {
                 Some(Spanned { value: Priority::try_from(u8::try_from(n.value).ok()?).ok()?, span: n.span })
             });
             Member { peer, priority }

@@ -16,6 +16,9 @@ impl Scanner<'_> {
         }
         let mut escaped = false;
         for (i, c) in self.rest().char_indices().skip(1) {
+            if escaped && !(matches!(c, 'n' | 'r' | 't' | '\\' | '"' | 'b' | 'f' | 's' | 'u') || c.is_whitespace()) {
+                self.no_escape(start + i - 1);
+            }
             match c {
                 '\n' | '\r' => break,
                 '"' if !escaped => {
@@ -47,6 +50,16 @@ impl Scanner<'_> {
         if let Some(text) = repair {
             self.repair(end..end, text);
         }
+    }
+
+    /// A backslash that begins nothing: taken as itself.
+    fn no_escape(&mut self, at: usize) {
+        self.wrong(
+            Diagnostic::error(codes::SYNTAX, "a backslash begins an escape that KDL does not have")
+                .at(self.span(at..at + 1), "stands for nothing here")
+                .help("write `\\\\` for one backslash, or `/` between the parts of a path"),
+        );
+        self.repair(at..at + 1, "\\\\");
     }
 
     /// After a string something must separate it from the next.
