@@ -137,13 +137,22 @@ pub struct StatusArgs {
 
 /// Arguments of `lab`.
 #[derive(Debug, Args)]
+#[command(after_help = lab_commands())]
 pub struct LabArgs {
-    /// The cluster's file
-    #[arg(value_name = "FILE")]
-    pub cluster: PathBuf,
+    /// The cluster's file, as with -f
+    #[arg(value_name = "FILE", conflicts_with = "file")]
+    pub cluster: Option<PathBuf>,
     /// Take commands from this file instead of the terminal, and end with it
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+}
+
+fn lab_commands() -> String {
+    let lines = runtime::lab::command::HELP.iter().map(|(form, what)| format!("  {form}\n        {what}\n"));
+    format!(
+        "Commands, typed, from --script or from standard input; P and Q are machines, or \"holder of VIP\":\n{}",
+        lines.collect::<String>()
+    )
 }
 
 /// Arguments of a laboratory's own processes.

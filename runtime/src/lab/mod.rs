@@ -15,6 +15,7 @@ pub mod client;
 pub mod command;
 pub mod daemon;
 pub mod fact;
+pub mod front;
 pub mod machine;
 mod perform;
 pub mod protocol;
@@ -25,5 +26,5 @@ pub mod state;
 pub mod stub;
 pub mod topology;
 pub mod world;
+
 pub use perform::unknown;
-pub mod front;

@@ -17,6 +17,9 @@ pub const CALM: Duration = Duration::from_millis(300);
 /// A vip whose last answered probe is older than this does not answer. Measurements arrive every 50 ms.
 const FRESH: Duration = Duration::from_millis(150);
 
+/// A daemon that was started may take this long until it is known to run.
+const STARTING: Duration = Duration::from_secs(2);
+
 /// Measurements kept for the picture, 50 ms each.
 const HISTORY: usize = 240;
 
@@ -235,6 +238,12 @@ impl State {
     pub fn is_settled(&self, now: u64) -> bool {
         let calm = u64::try_from(CALM.as_nanos()).unwrap_or(u64::MAX);
         self.calm_since.is_some_and(|since| now.saturating_sub(since) >= calm)
+    }
+
+    /// Whether no daemon runs that could change anything, and none was told to start a moment ago.
+    pub fn is_dead(&self, now: u64) -> bool {
+        let moment = u64::try_from(STARTING.as_nanos()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.disturbed_at) > moment && !self.machines.iter().any(|m| m.is_reachable() && m.runs)
     }
 
     fn is_well(&self) -> bool {

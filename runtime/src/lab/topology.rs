@@ -346,3 +346,73 @@ fn mask(prefix: u8) -> u32 {
 fn same(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
     u32::from(a) & mask(prefix) == u32::from(b) & mask(prefix)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::config::{Source, parse};
+
+    fn lay(text: &str) -> Result<Topology, TopologyError> {
+        let parsed = parse(&[Source { name: "ha.kdl".into(), text: text.into() }]);
+        lay_out(&parsed.config.unwrap_or_else(|| panic!("{:?}", parsed.diagnostics)))
+    }
+
+    fn show(links: &[Link]) -> Vec<String> {
+        links.iter().flat_map(|l| l.addresses.iter().map(|a| format!("{} {} {a}", l.segment, l.interface))).collect()
+    }
+
+    const PAIR: &str = r#"
+        cluster "c"
+        peer "a" address="192.0.2.11"
+        peer "b" address="192.0.2.12" { interface "wlp3s0"; }
+        check "local" { tcp "127.0.0.1:6443"; }
+        check "far" { tcp "198.51.100.9:80"; }
+        vip "v" { address "192.0.2.50/24"; interface "eth0"; vrid 1; priority a=150 b=100; track "local"; track "far"; }
+        service "s" {
+            listen vip="v" port=80
+            backend "a" port=8080
+            backend "db" "198.51.100.1:5432"
+            probe { http "/health" expect=204 port=8008; }
+        }"#;
+
+    #[test]
+    fn peers_stand_on_the_segment_of_their_vip_with_their_own_name_for_it() {
+        let topology = lay(PAIR).unwrap();
+        assert_eq!(topology.segments, ["eth0"]);
+        assert_eq!(show(&topology.machines[0].links), ["0 eth0 192.0.2.11/24"]);
+        assert_eq!(show(&topology.machines[1].links), ["0 wlp3s0 192.0.2.12/24"]);
+        assert_eq!(topology.sources.len(), CLIENTS);
+        assert_eq!(topology.sources[0], Ipv4Addr::new(192, 0, 2, 254));
+    }
+
+    #[test]
+    fn what_the_file_points_at_is_a_machine_that_answers_as_expected() {
+        let topology = lay(PAIR).unwrap();
+        let hosts: Vec<&str> = topology.machines.iter().filter(|m| !m.is_peer).map(|m| m.name.as_str()).collect();
+        assert_eq!(hosts, ["db", "198.51.100.9"]);
+        let serve = |name: &str| {
+            let machine = topology.machines.iter().find(|m| m.name == name).unwrap();
+            machine.serve.iter().map(|l| format!("{} {}", l.at, l.status)).collect::<Vec<_>>()
+        };
+        assert_eq!(serve("db"), ["198.51.100.1:5432 200", "198.51.100.1:8008 204"]);
+        assert_eq!(serve("a"), ["127.0.0.1:6443 200", "192.0.2.11:8008 204", "192.0.2.11:8080 200"]);
+        assert_eq!(serve("198.51.100.9"), ["198.51.100.9:80 200"]);
+    }
+
+    #[test]
+    fn networks_that_are_not_a_machines_own_are_reached_over_its_first_link() {
+        let topology = lay(PAIR).unwrap();
+        let far = |links: &[Link]| far_networks(&topology, links).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(far(&topology.machines[0].links), ["198.51.100.0/24"]);
+        let db = topology.machines.iter().find(|m| m.name == "db").unwrap();
+        assert_eq!(far(&db.links), ["192.0.2.0/24", "192.0.2.50/32"]);
+    }
+
+    #[test]
+    fn a_network_without_a_free_address_has_no_room_for_a_client() {
+        let peers: String = (1..=5).map(|n| format!("peer \"p{n}\" address=\"192.0.2.{n}\"\n")).collect();
+        let vip = r#"vip "v" { address "192.0.2.6/29"; interface "eth0"; vrid 1; priority p1=150 p2=100; }"#;
+        let text = format!("cluster \"c\"\n{peers}{vip}");
+        assert_eq!(lay(&text), Err(TopologyError::NoRoom("v".into())));
+    }
+}

@@ -266,6 +266,9 @@ impl World<'_> {
                 let after_ms = calm.saturating_sub(self.state.disturbed_at) as f64 / 1e6;
                 self.tell(Fact::Settled { holders, after_ms });
             }
+            Until::Settled(_) if self.state.is_dead(at) => {
+                self.expected("settled", false, "no hactl run is alive".to_owned());
+            }
             Until::Settled(deadline) if at >= deadline => self.expected("settled", false, self.standing()),
             Until::Expected { ref expect, ref text, deadline } => match self.state.judge(expect, at) {
                 Verdict::Met(saw) => self.expected(&text.clone(), true, saw),

@@ -28,11 +28,12 @@ const SCRIPT_LINES: usize = 2_000;
 /// # Errors
 /// The file or the script has mistakes, or this machine forbids namespaces.
 pub fn lab(arguments: &Arguments, args: &LabArgs) -> Result<Exit, Failure> {
-    let path = within_reach(&args.cluster)?;
-    let loaded = sources::load(Some(&path)).map_err(|e| report::unloadable(e, arguments.json))?;
+    let named = args.cluster.as_ref().or(arguments.file.as_ref());
+    let path = named.map(|path| within_reach(path)).transpose()?;
+    let loaded = sources::load(path.as_deref()).map_err(|e| report::unloadable(e, arguments.json))?;
     report::diagnostics(&loaded.sources, &loaded.warnings, arguments.json);
     let topology = lay_out(&loaded.config).map_err(|e| failed(e.to_string(), vec![]))?;
-    let mut forwarded: Vec<OsString> = vec![path.into()];
+    let mut forwarded: Vec<OsString> = vec![loaded.path.clone().into()];
     if let Some(script) = &args.script {
         // Read again by the world: what is wrong with it is told before anything is built.
         read_script(script, &loaded, &topology).map(|_| ())?;

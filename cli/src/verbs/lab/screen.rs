@@ -68,7 +68,7 @@ impl Screen {
     fn draw(&mut self, state: &State) -> std::io::Result<()> {
         let (width, height) = size().unwrap_or((80, 24));
         let (width, height) = (usize::from(width), usize::from(height));
-        let mut lines = picture(state, width);
+        let mut lines = picture(state, width, runtime::lab::protocol::now());
         let room = height.saturating_sub(lines.len() + 2);
         let skipped = self.story.len().saturating_sub(room);
         lines.extend(self.story.iter().skip(skipped).map(|line| vec![line.clone()]));
@@ -131,8 +131,8 @@ impl Drop for Screen {
 }
 
 /// Everything above the story.
-fn picture(state: &State, width: usize) -> Vec<Line> {
-    let seconds = runtime::lab::protocol::now().saturating_sub(state.began) as f64 / 1e9;
+fn picture(state: &State, width: usize, now: u64) -> Vec<Line> {
+    let seconds = now.saturating_sub(state.began) as f64 / 1e9;
     let mut lines = vec![
         vec![(Tone::Strong, format!("{} in the laboratory", state.cluster)), (Tone::Dim, format!("   {seconds:.1} s"))],
         vec![],
@@ -232,4 +232,60 @@ fn put(out: &mut Stdout, line: &[(Tone, String)], width: usize) -> std::io::Resu
         queue!(out, Print(text), SetAttribute(Attribute::Reset), ResetColor)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::vrrp::VipState;
+    use runtime::lab::fact::Disturbance;
+    use runtime::lab::protocol::Measured;
+    use runtime::lab::state::Connection;
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    /// Three machines, 1.2 seconds after the first was killed.
+    fn outage() -> State {
+        let vip = Ipv4Addr::new(192, 168, 31, 50);
+        let machine = |(name, power, state): (&str, Power, Option<VipState>)| MachineState {
+            name: name.into(),
+            address: "192.168.31.11".into(),
+            is_peer: true,
+            power,
+            runs: power == Power::On,
+            vips: state.map(|state| ("ui".to_owned(), (state, 140))).into_iter().collect(),
+            ..MachineState::default()
+        };
+        let machines = [
+            ("pve1", Power::Off, None),
+            ("pve2", Power::On, Some(VipState::Backup)),
+            ("pve3", Power::On, Some(VipState::Fault)),
+        ];
+        let mut state = State { cluster: "proxmox-ui".into(), ..State::default() };
+        state.machines = machines.map(machine).into();
+        state.machines[2].failing.push("proxies".into());
+        state.vips = vec![VipView { name: "ui".into(), addresses: vec![vip], ..VipView::default() }];
+        for (at, answered) in [(1_000, 50), (1_050, 20), (1_100, 0), (2_200, 0)] {
+            let last = 1_020_000_000.min(at * 1_000_000);
+            state.measure(&Measured { at: at * 1_000_000, addresses: BTreeMap::from([(vip, (50, answered, last))]) });
+        }
+        state.disturbed_at = 1_000_000_000;
+        state.disturbances.push(Disturbance { what: "kill pve1".into(), vips: BTreeMap::new() });
+        let to =
+            |backend: &str, doomed| Connection { backend: Some(backend.into()), doomed, silent: doomed, broken: None };
+        state.connections = BTreeMap::from([(0, to("pve1", true)), (1, to("pve2", false)), (2, to("pve3", false))]);
+        state
+    }
+
+    #[test]
+    fn the_picture_shows_who_holds_what_and_what_the_client_sees() {
+        let lines: Vec<String> = picture(&outage(), 100, 2_200_000_000)
+            .into_iter()
+            .map(|l| l.into_iter().map(|(_, t)| t).collect())
+            .collect();
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../../../../snapshots/status");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.bind(|| insta::assert_snapshot!("lab_picture", lines.join("\n")));
+    }
 }

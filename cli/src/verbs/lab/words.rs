@@ -51,6 +51,7 @@ pub fn lines(fact: &Fact) -> Vec<(Tone, String)> {
             vec![(Tone::Good, format!("client: {open} connections open: {}", of.join(", ")))]
         }
         Fact::Broken { .. } => vec![],
+        Fact::Expectation { text, met: true, saw } if bare(text) == saw => vec![(Tone::Good, format!("yes: {saw}"))],
         Fact::Expectation { text, met: true, saw } => vec![(Tone::Good, format!("yes: {} ({saw})", bare(text)))],
         Fact::Expectation { text, saw, .. } => vec![(Tone::Bad, format!("NO: {}, but {saw}", bare(text)))],
         Fact::Lines { lines } => lines.iter().map(|line| (Tone::Plain, line.clone())).collect(),
@@ -149,4 +150,75 @@ fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
         lines.extend(summary.unmet.iter().map(|text| (Tone::Bad, format!("  not: {}", bare(text)))));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn facts() -> Vec<Fact> {
+        let state = json!({"at": 1, "event": "state", "vip": "ui", "from": "BACKUP", "to": "MASTER", "priority": 140,
+            "why": "master 192.168.31.11 was silent for 3.5s"});
+        let dropped = json!({"at": 1, "event": "dropped", "subject": "ui", "source": "192.168.31.66", "cause": "ttl", "count": 10});
+        let other = json!({"at": 1, "event": "check", "name": "proxies", "up": false});
+        let event = |event: serde_json::Value| Fact::Event { peer: "pve2".into(), event };
+        let vips =
+            |ms: f64, before: &str, after: &str| BTreeMap::from([("ui".to_owned(), (ms, before.into(), after.into()))]);
+        let disturbances = vec![
+            Disturbance { what: "kill holder of ui (pve1)".into(), vips: vips(3379.4, "pve1", "pve2") },
+            Disturbance { what: "start pve1".into(), vips: vips(0.0, "pve2", "pve2") },
+            Disturbance { what: "kill pve2".into(), vips: vips(500.0, "pve2", "") },
+        ];
+        vec![
+            Fact::Command { text: "kill holder of ui".into() },
+            Fact::Machine { name: "pve1".into(), now: "off" },
+            event(state),
+            event(dropped),
+            event(other),
+            Fact::Daemon { peer: "pve3".into(), runs: false, how: "exit status: 1".into(), unasked: true },
+            Fact::Outage { vip: "ui".into(), address: [192, 168, 31, 50].into(), ms: 3379.4 },
+            Fact::Settled { holders: BTreeMap::from([("ui".into(), "pve2".into())]), after_ms: 3412.0 },
+            Fact::Connected { open: 100, backends: BTreeMap::from([("pve1".into(), 34), ("pve2".into(), 66)]) },
+            Fact::Expectation { text: "expect ui on pve2".into(), met: true, saw: "ui on pve2".into() },
+            Fact::Expectation { text: "expect outage ui < 3s".into(), met: false, saw: "3379 ms".into() },
+            Fact::Trouble {
+                subject: "kil pve1".into(),
+                what: "there is no command \"kil\"".into(),
+                help: "did you mean \"kill\"?".into(),
+            },
+            Fact::Summary(Summary {
+                disturbances,
+                connections: Tally { opened: 100, alive: 66, with_backend: 34, ..Tally::default() },
+                met: 4,
+                unmet: vec!["expect outage ui < 3s".into()],
+            }),
+        ]
+    }
+
+    #[test]
+    fn facts_are_told_in_words() {
+        let lines: Vec<String> = facts().iter().flat_map(lines).map(|(_, line)| line).collect();
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../../../../snapshots/trace");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.bind(|| insta::assert_snapshot!("lab_words", lines.join("\n")));
+    }
+
+    #[test]
+    fn connections_that_break_together_are_told_together() {
+        let broken = |id, backend: &str, with_backend| Stamped {
+            ms: 0.0,
+            fact: Fact::Broken { id, backend: Some(backend.into()), why: "reset".into(), with_backend },
+        };
+        let told: Vec<String> =
+            super::broken(&[broken(1, "pve1", true), broken(2, "pve1", true), broken(3, "pve2", false)])
+                .into_iter()
+                .map(|(_, line)| line)
+                .collect();
+        assert_eq!(
+            told,
+            ["client: 1 connection to pve2 LOST: reset", "client: 2 connections to pve1 ended with it: reset"]
+        );
+    }
 }
