@@ -195,7 +195,8 @@ impl Connections {
                 let at = now();
                 let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 let last = seen.iter().map(|(id, last)| (*id, last.load(Ordering::Relaxed)));
-                let silent = last.filter(|(_, last)| *last != 0 && at.saturating_sub(*last) > limit).collect();
+                let quiet = last.filter(|(_, last)| *last != 0 && at.saturating_sub(*last) > limit);
+                let silent = quiet.map(|(id, _)| id).collect();
                 if !seen.is_empty() {
                     telling(&Report::Trips { silent, at });
                 }

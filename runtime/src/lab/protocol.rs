@@ -1,7 +1,7 @@
 //! What the world and its machines say to each other: one JSON object a line, orders down a machine's standard input,
 //! reports up its standard output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -151,8 +151,8 @@ pub enum Report {
     },
     /// Round trips of the connections.
     Trips {
-        /// For each whose last answer is older than half a second: when that was.
-        silent: BTreeMap<usize, u64>,
+        /// Those whose last answer is older than half a second.
+        silent: BTreeSet<usize>,
         /// When this was true.
         at: u64,
     },
@@ -172,4 +172,25 @@ pub fn now() -> u64 {
     let time = nix::time::ClockId::CLOCK_MONOTONIC.now().unwrap_or_else(|_| nix::sys::time::TimeSpec::new(0, 0));
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_come_out_of_the_pipe_as_they_went_in() {
+        let address = Ipv4Addr::new(192, 0, 2, 50);
+        let measured = Measured { at: 7, addresses: BTreeMap::from([(address, (50, 49, 6))]) };
+        for report in [
+            Report::Trips { silent: BTreeSet::from([1, 20]), at: 5 },
+            Report::Measured(measured),
+            Report::Gap { address, from: 1, to: 2 },
+            Report::Ended { how: "exit status: 1".into(), asked: true },
+        ] {
+            let line = serde_json::to_string(&report).unwrap();
+            let back: Report = serde_json::from_str(&line).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{report:?}"));
+        }
+    }
 }

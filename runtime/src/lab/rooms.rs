@@ -157,13 +157,13 @@ impl Rooms {
     /// In words, where the machine is off.
     pub fn kill(&mut self, name: &str) -> Result<(), String> {
         let mut case = self.cases.remove(name).ok_or_else(|| format!("{name} is off already"))?;
-        // Nobody in it gets to say goodbye: SIGKILL reaches the first process, and with it the kernel ends all others.
-        let killed = case.child.kill();
+        // The links first, or the kernel would close every connection properly on behalf of the dead.
         for link in self.wires(name) {
             // The link may be gone already, with the namespace of its other end.
             let _ = self.links.delete(&self.port(name, &link));
         }
-        killed.and_then(|()| case.child.wait()).map_err(|e| e.to_string())?;
+        // Nobody in it gets to say goodbye: SIGKILL reaches the first process, and with it the kernel ends all others.
+        case.child.kill().and_then(|()| case.child.wait()).map_err(|e| e.to_string())?;
         self.heal(Some(name), None)
     }
 

@@ -371,7 +371,9 @@ impl World<'_> {
             }
             Report::Gap { address, from, to } => {
                 let Some((vip, long)) = self.state.outage(address, from, to) else { return };
-                if long >= NOTABLE {
+                // Until everything has come to rest for the first time, nothing is out: it is not there yet.
+                let begun = self.state.calm_since.is_some() || !self.state.disturbances.is_empty();
+                if long >= NOTABLE && begun {
                     self.tell(Fact::Outage { vip, address, ms: long.as_secs_f64() * 1e3 });
                 }
             }
@@ -382,7 +384,7 @@ impl World<'_> {
             Report::Trips { silent, at } => {
                 self.state.trips_at = at;
                 for (id, connection) in &mut self.state.connections {
-                    connection.silent = silent.contains_key(id);
+                    connection.silent = silent.contains(id);
                 }
             }
         }

@@ -103,6 +103,13 @@ fn event_line(peer: &str, event: &Value) -> Option<(Tone, String)> {
                 format!("{peer}: {}: {count} dropped from {}: {}", text("subject"), text("source"), text("cause")),
             )
         }
+        "ready" => (Tone::Dim, format!("{peer}: ready")),
+        kind @ ("check" | "backend") => {
+            let of = if kind == "check" { String::new() } else { format!(" of {}", text("service")) };
+            let is_up = event.get("up").and_then(Value::as_bool).unwrap_or_default();
+            let (tone, up) = if is_up { (Tone::Dim, "up") } else { (Tone::Bad, "down") };
+            (tone, format!("{peer}: {kind} {}{of} is {up}: {}", text(kind), text("why")))
+        }
         kind => {
             let rest = event.as_object()?.iter().filter(|(key, _)| !matches!(key.as_str(), "event" | "at"));
             let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -161,7 +168,7 @@ mod tests {
         let state = json!({"at": 1, "event": "state", "vip": "ui", "from": "BACKUP", "to": "MASTER", "priority": 140,
             "why": "master 192.168.31.11 was silent for 3.5s"});
         let dropped = json!({"at": 1, "event": "dropped", "subject": "ui", "source": "192.168.31.66", "cause": "ttl", "count": 10});
-        let other = json!({"at": 1, "event": "check", "name": "proxies", "up": false});
+        let other = json!({"at": 1, "event": "check", "check": "proxies", "up": false, "why": "haproxy does not run"});
         let event = |event: serde_json::Value| Fact::Event { peer: "pve2".into(), event };
         let vips =
             |ms: f64, before: &str, after: &str| BTreeMap::from([("ui".to_owned(), (ms, before.into(), after.into()))]);
