@@ -49,7 +49,10 @@ impl Step<'_> {
                 self.check_advert(&advert)
             }
             Effect::Announce { addresses, .. } => {
-                let stands = |a: &Cidr| self.node.held.iter().any(|(_, held)| held == a);
+                // Unless somebody else has just taken it, which it cannot know yet.
+                let lost = |input: &Input| matches!(input, Input::AddressLost { .. });
+                let ignorant = self.node.inbox.iter().any(lost);
+                let stands = |a: &Cidr| ignorant || self.node.held.iter().any(|(_, held)| held == a);
                 match addresses.iter().all(stands) {
                     true => Ok(()),
                     false => Err("announced an address that does not stand".into()),

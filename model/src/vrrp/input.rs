@@ -19,8 +19,9 @@ pub enum Input {
         /// What it is now.
         state: LinkState,
     },
-    /// A tracked check changed its state (after rise and fall). Until the first result a check counts as down for
-    /// entering mastership and as neither for weights.
+    /// A tracked check changed its state (after rise and fall), or has its first result. Until then a check without
+    /// weight keeps its vips from becoming master, for a minute at most (then FAULT until it reports), and one with a
+    /// weight counts as neither up nor down.
     Check {
         /// Its name.
         name: String,
@@ -41,7 +42,7 @@ pub enum Input {
         /// `Err` with the kernel's words.
         result: Result<(), String>,
     },
-    /// A valid new configuration: what did not change is not touched.
+    /// A valid new configuration: what did not change is not touched. Say first what the interfaces are that it brings.
     Reload(Vec<Settings>),
     /// The process is asked to end: hand over.
     Stop,

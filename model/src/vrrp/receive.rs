@@ -19,7 +19,6 @@ impl Instance {
         let (source, advert) = heard;
         self.counters.received += 1;
         self.warn_of_differences(turn, heard);
-        self.listen_if_overslept(turn);
         match self.state {
             State::Init | State::Fault => self.heard = Some((source, advert.priority, turn.now)),
             State::Backup(_) => self.hear_as_backup(turn.now, heard),

@@ -1,11 +1,12 @@
 //! Every virtual router of one machine: inputs in, effects out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::cause::Drops;
 use super::instance::Instance;
 use super::turn::Turn;
-use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet};
+use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet, timing};
 use crate::units::{InterfaceName, Moment, Vrid};
 
 /// The virtual routers of one machine and what they know of it. Effects come in the order in which they are to be
@@ -24,6 +25,8 @@ pub struct Router {
     checks: BTreeMap<String, bool>,
     /// Packets for none of our virtual routers, by interface.
     strangers: BTreeMap<InterfaceName, Drops>,
+    /// When it was last asked for anything.
+    awake: Option<Moment>,
     stopped: bool,
 }
 
@@ -45,6 +48,7 @@ impl Router {
         if self.stopped {
             return turn.effects;
         }
+        self.wake(&mut turn, &input);
         match input {
             Input::Packet(packet) => self.packet(&mut turn, &packet),
             Input::Tick => self.tick(&mut turn),
@@ -102,6 +106,18 @@ impl Router {
         }
     }
 
+    /// Looks before anything else whether it slept. Until its effects are done the driver was at work, not asleep.
+    fn wake(&mut self, turn: &mut Turn, input: &Input) {
+        let asleep = self.awake.replace(turn.now).map_or(Duration::ZERO, |last| turn.now.since(last));
+        if timing::is_wink(asleep) || matches!(input, Input::Done { .. }) {
+            return;
+        }
+        let ids: Vec<Id> = self.instances.keys().copied().collect();
+        for id in ids {
+            self.with(id, |i| i.wake(turn, asleep));
+        }
+    }
+
     fn tick(&mut self, turn: &mut Turn) {
         // Each once, so that a tick ends whatever the instances do.
         let due: Vec<Id> = self.due.range(..=(turn.now, Id::MAX)).map(|(_, id)| *id).collect();
@@ -130,11 +146,7 @@ impl Router {
                 i.link_changed(turn, state.clone());
             });
         }
-        // Containers come and go: what is not there is not remembered.
-        match state {
-            LinkState::Absent if !self.by_vrid.contains_key(&interface) => self.links.remove(&interface),
-            _ => self.links.insert(interface, state),
-        };
+        self.links.insert(interface, state);
     }
 
     fn check(&mut self, turn: &mut Turn, name: String, up: bool) {
@@ -192,6 +204,7 @@ impl Router {
         }
         let used = &self.by_vrid;
         self.strangers.retain(|interface, _| used.contains_key(interface));
+        self.links.retain(|interface, _| used.contains_key(interface));
     }
 
     fn change(&mut self, turn: &mut Turn, change: (Id, Settings)) {

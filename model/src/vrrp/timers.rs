@@ -1,5 +1,7 @@
 //! What time alone does: adverts, taking over from a silent master, retries, and waking up too late.
 
+use std::time::Duration;
+
 use super::instance::{Instance, State, waiting};
 use super::timing;
 use super::turn::Turn;
@@ -31,11 +33,7 @@ impl Instance {
                 }
             }
             State::Backup(_) => self.take_over_if_due(turn),
-            State::Master(_) => {
-                if !self.listen_if_overslept(turn) {
-                    self.speak_if_due(turn);
-                }
-            }
+            State::Master(_) => self.speak_if_due(turn),
         }
     }
 
@@ -46,17 +44,10 @@ impl Instance {
         if !preempting && !silent {
             return;
         }
-        let due = l.preempt_at.filter(|_| preempting).unwrap_or(l.down_at);
-        let late = timing::is_late(due, turn.now, l.interval) && !l.put_off;
         let down_at = turn.now + self.down_interval(l.interval);
         let unreported = self.unreported();
         let State::Backup(l) = &mut self.state else { return };
-        if late {
-            // It slept: adverts that arrived meanwhile are still unread, so the silence proves nothing yet.
-            l.put_off = true;
-            l.down_at = down_at;
-            l.preempt_at = l.preempt_at.map(|_| down_at);
-        } else if let Some(check) = unreported {
+        if let Some(check) = unreported {
             let impatient = *l.overdue.get_or_insert(turn.now) + timing::FIRST_RESULT_PATIENCE;
             l.preempt_at = None;
             l.down_at = if impatient > turn.now { down_at.min(impatient) } else { down_at };
@@ -85,17 +76,35 @@ impl Instance {
         }
     }
 
-    /// A master that slept past its peers' down interval has been replaced by now: it listens before it speaks.
-    pub(super) fn listen_if_overslept(&mut self, turn: &mut Turn) -> bool {
-        let State::Master(h) = &self.state else { return false };
-        let silence = turn.now.since(h.spoke_at);
-        let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
-        if alone || silence < timing::soonest_down_interval(self.settings.version, h.spoken) {
-            return false;
+    /// The router was not asked for anything for that long: asleep where something was due meanwhile (SIGSTOP, a frozen
+    /// virtual machine, a stalled disk). Being busy is no sleep: who is busy reads its packets.
+    pub(super) fn wake(&mut self, turn: &mut Turn, asleep: Duration) {
+        match &self.state {
+            State::Init | State::Fault => {}
+            State::Backup(_) => self.put_off_if_late(turn, asleep),
+            State::Master(h) => {
+                let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
+                if !alone && asleep >= timing::soonest_down_interval(self.settings.version, h.spoken) {
+                    // A peer has taken over by now: it listens before it speaks.
+                    let why = format!("it slept for {:.3}s, a peer may have taken over", asleep.as_secs_f64());
+                    self.yield_to(turn, self.settings.advertise, why);
+                }
+            }
         }
-        let why = format!("it slept for {:.3}s, a peer may have taken over", silence.as_secs_f64());
-        self.yield_to(turn, self.settings.advertise, why);
-        true
+    }
+
+    /// Adverts that arrived while it slept are still unread, or were lost: the silence proves nothing yet.
+    fn put_off_if_late(&mut self, turn: &mut Turn, asleep: Duration) {
+        let State::Backup(l) = &self.state else { return };
+        let due = l.preempt_at.into_iter().chain([l.down_at]).min().unwrap_or(l.down_at);
+        if l.put_off || !timing::is_late(turn.now.since(due).min(asleep), l.interval) {
+            return;
+        }
+        let down_at = turn.now + self.down_interval(l.interval);
+        let State::Backup(l) = &mut self.state else { return };
+        l.put_off = true;
+        l.down_at = down_at;
+        l.preempt_at = l.preempt_at.map(|_| down_at);
     }
 
     fn speak_if_due(&mut self, turn: &mut Turn) {

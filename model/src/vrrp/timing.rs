@@ -45,9 +45,14 @@ pub fn next_advert(due: Moment, now: Moment, interval: Centiseconds) -> Moment {
     if on_beat > now { on_beat } else { now + interval.duration() }
 }
 
-/// Whether a timer that was due at `due` is looked at so late that adverts may lie unread: more than one interval.
-pub fn is_late(due: Moment, now: Moment, interval: Centiseconds) -> bool {
-    now.since(due) > interval.duration()
+/// Whether a timer looked at this much too late may have missed adverts: by more than one interval.
+pub fn is_late(lateness: Duration, interval: Centiseconds) -> bool {
+    lateness > interval.duration()
+}
+
+/// Whether nobody can have missed anything in that time: less than the shortest interval there is.
+pub fn is_wink(asleep: Duration) -> bool {
+    asleep < Duration::from_millis(10)
 }
 
 /// Pause before the kernel is asked again, after `failures` refusals in a row: doubling, bounded.

@@ -162,3 +162,35 @@ fn near_failovers_are_measured() {
     bench.hear(PEER, 150);
     assert_eq!(bench.status().nearest_failover, 554);
 }
+
+#[test]
+fn a_driver_that_is_long_at_work_is_not_asleep() {
+    let fast = Settings { advertise: Centiseconds::try_from(1).unwrap(), ..settings() };
+    let mut bench = Bench::up(fast);
+    bench.now = Moment(36_093_750);
+    assert_eq!(kinds(&bench.router.handle(bench.now, Input::Tick)), ["advert 100", "hold 192.0.2.50/24"]);
+    bench.now = bench.now + Duration::from_millis(80);
+    assert!(bench.give(Input::Done { vip: "ui".into(), result: Ok(()) }).is_empty());
+    assert_eq!(kinds(&bench.give(Input::Tick)), ["advert 100"]);
+    assert_eq!(bench.state(), VipState::Master);
+}
+
+#[test]
+fn a_thousand_vips_move_in_one_tick_and_stay() {
+    let many = (1..=250).flat_map(|vrid| (0..4).map(move |n| (vrid, n))).map(|(vrid, n)| Settings {
+        name: format!("vip-{n}-{vrid}"),
+        interface: format!("eth{n}").parse().unwrap(),
+        vrid: Vrid::try_from(vrid).unwrap(),
+        advertise: Centiseconds::try_from(1).unwrap(),
+        ..settings()
+    });
+    let mut bench = Bench::new(many.collect());
+    for n in 0..4 {
+        let interface = format!("eth{n}").parse().unwrap();
+        bench.give(Input::Link { interface, state: LinkState::Up { primary: Some(OURS) } });
+    }
+    bench.run_until(ms(500));
+    let status = bench.router.status();
+    assert_eq!(status.len(), 1000);
+    assert!(status.iter().all(|s| s.state == VipState::Master && s.became_master == 1 && s.sent == 47));
+}
