@@ -14,7 +14,8 @@ pub fn same(wanted: &str, listed: &str) -> bool {
 
 /// A table as comparable lines: every set, map and chain with its rules, in an order of its own.
 fn canonical(text: &str) -> Vec<String> {
-    let text = without_counters(text);
+    // `nft -s` leaves the values out altogether.
+    let text = without_counters(text).replace(" packets 0 bytes 0", "");
     let text: String = text.lines().map(|l| format!("{}\n", uncommented(l))).collect();
     let mut blocks = vec![];
     let mut block: Vec<String> = vec![];

@@ -3,6 +3,7 @@
 //! Unlike `apply`, a failing step takes nothing back and holds nothing up: a run that has lost a table and cannot write
 //! a sysctl must still put the table back.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use model::desired::Desired;
 use model::observed::{Live, Observed};
 use model::plan::{self, Action, Note, Operation, Plan, Step};
+use model::units::{Cidr, InterfaceName};
 
 use crate::apply::{Lock, LockError};
 use crate::control::StepResult;
@@ -26,15 +28,6 @@ pub(super) struct Machine {
     state: PathBuf,
 }
 
-/// Which steps of the plan are performed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Addresses {
-    /// All: no VRRP thread runs yet, so what a killed run left is removed.
-    All,
-    /// Not those about addresses of our vips: the VRRP thread alone adds and deletes them while it runs.
-    Strangers,
-}
-
 /// What is to be made so.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
@@ -42,8 +35,9 @@ pub(super) struct Job {
     pub desired: Arc<Desired>,
     /// What this run knows and the kernel does not.
     pub live: Live,
-    /// Which steps are performed.
-    pub addresses: Addresses,
+    /// Addresses that the VRRP thread alone adds and deletes, so that no step does; none before it runs, and what a
+    /// killed run left is removed.
+    pub hands_off: BTreeSet<(InterfaceName, Cidr)>,
 }
 
 /// One step that was tried.
@@ -140,8 +134,7 @@ impl Machine {
 fn is_ours(step: &Step, job: &Job) -> bool {
     match &step.operation {
         Operation::AddAddress { interface, cidr } | Operation::DeleteAddress { interface, cidr } => {
-            let held = job.desired.vips.iter().any(|v| v.interface == *interface && v.addresses.contains(cidr));
-            job.addresses == Addresses::All || !held
+            !job.hands_off.contains(&(interface.clone(), *cidr))
         }
         _ => true,
     }

@@ -60,7 +60,9 @@ impl Daemon {
             return self.refuse(vec!["the VRRP thread does not answer".into()], vec![]);
         };
         let before = std::mem::replace(&mut self.setup, setup);
-        let job = self.job(&thread);
+        let mut job = self.job(&thread);
+        // Those of a vip that goes are released by the thread, too.
+        job.hands_off.extend(before.addresses());
         let machine = Arc::clone(&self.machine);
         let work = tokio::task::spawn_blocking(move || {
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);

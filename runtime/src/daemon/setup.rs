@@ -1,11 +1,13 @@
 //! From the file to everything that a run needs, or every reason why not. Nothing is changed here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::config::{Config, Diagnostic, Place, Source};
 use model::desired::{self, Desired, DesiredVip};
+use model::units::{Cidr, InterfaceName};
 use model::vrrp::{Password, Settings};
 
 use crate::check::{self, Subject, Watch};
@@ -26,6 +28,14 @@ pub(super) struct Setup {
     pub watches: Vec<Watch>,
     /// What the file says and does not do, each with its place.
     pub warnings: Vec<String>,
+}
+
+impl Setup {
+    /// Where the VRRP thread may hold what.
+    pub fn addresses(&self) -> BTreeSet<(InterfaceName, Cidr)> {
+        let each = |v: &DesiredVip| v.addresses.iter().map(|a| (v.interface.clone(), *a)).collect::<Vec<_>>();
+        self.desired.vips.iter().flat_map(each).collect()
+    }
 }
 
 /// Why a file cannot be run.

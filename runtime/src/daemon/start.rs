@@ -7,7 +7,7 @@ use caps::{CapSet, Capability};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
-use super::converge::{Addresses, Job, Machine, Outcome};
+use super::converge::{Job, Machine, Outcome};
 use super::fights::Fights;
 use super::setup::{Setup, setup};
 use super::state::State;
@@ -117,7 +117,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
 /// Where services' rules cannot be loaded: a master without them would draw connections and drop them.
 fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool, RunError> {
     let live = state.live(setup, &DriverStatus::default());
-    let job = Job { desired: Arc::clone(&setup.desired), live, addresses: Addresses::All };
+    let job = Job { desired: Arc::clone(&setup.desired), live, hands_off: BTreeSet::new() };
     let mut warn = |what: String| {
         tracing::warn!("{what}");
         state.warn(&what);

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
-use super::converge::{Addresses, Job, Machine, Outcome};
+use super::converge::{Job, Machine, Outcome};
 use super::fights::Fights;
 use super::setup::Setup;
 use super::state::State;
@@ -209,7 +209,7 @@ impl Daemon {
         Job {
             desired: Arc::clone(&self.setup.desired),
             live: self.state.live(&self.setup, thread),
-            addresses: Addresses::Strangers,
+            hands_off: self.setup.addresses(),
         }
     }
 
