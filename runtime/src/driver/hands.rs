@@ -21,6 +21,9 @@ pub(super) struct Hands {
     events: mpsc::Sender<DriverEvent>,
     /// Addresses with a service.
     gated: BTreeSet<Ipv4Addr>,
+    /// Of these, the ones not held that may have connections in the kernel's table: their last holder's leftovers, and
+    /// what came while our table, which keeps them from being tracked, was in somebody else's hands.
+    stale: BTreeSet<Ipv4Addr>,
     /// What is held: for which vip.
     held: BTreeMap<(InterfaceName, Cidr), String>,
     /// A vip of each interface, to speak of where a failure is the interface's.
@@ -38,6 +41,7 @@ impl Hands {
             socket,
             events,
             gated: BTreeSet::new(),
+            stale: BTreeSet::new(),
             held: BTreeMap::new(),
             vips: BTreeMap::new(),
             mute: BTreeSet::new(),
@@ -49,6 +53,23 @@ impl Hands {
     pub fn settle(&mut self, routers: &[Settings], gated: BTreeSet<Ipv4Addr>) {
         self.vips = routers.iter().rev().map(|s| (s.interface.clone(), s.name.clone())).collect();
         self.gated = gated;
+        self.distrust_connections();
+    }
+
+    /// Our table was touched: whatever is not held may have connections.
+    pub fn distrust_connections(&mut self) {
+        let held: BTreeSet<Ipv4Addr> = self.held.keys().filter_map(|(_, cidr)| cidr.v4()).collect();
+        self.stale.extend(self.gated.difference(&held));
+    }
+
+    /// Forgets stale connections, some thousands at most, and says whether any are left. For a moment in which nothing
+    /// is due.
+    pub fn forget_stale(&mut self, now: Moment) -> bool {
+        if !self.stale.is_empty() && self.hot.forget(Which::To(&self.stale)) {
+            self.stale.clear();
+        }
+        self.tell_troubles(now, "");
+        !self.stale.is_empty()
     }
 
     /// Until the reload is done, what loses its service is still shut when it is released.
@@ -165,6 +186,11 @@ impl Hands {
         // What is held already keeps its connections.
         let held = |c: &Cidr| self.held.contains_key(&(interface.clone(), *c));
         let new = self.gated_of(addresses.iter().filter(|c| !held(c)));
+        let stale: BTreeSet<Ipv4Addr> = new.intersection(&self.stale).copied().collect();
+        if !stale.is_empty() {
+            self.hot.forget(Which::To(&stale));
+            self.stale.retain(|a| !stale.contains(a));
+        }
         self.hot.hold(port, addresses, &new).map_err(|e| e.to_string())
     }
 
@@ -174,6 +200,7 @@ impl Hands {
             self.held.remove(&(interface.clone(), *cidr));
         }
         let gated = self.gated_of(addresses.iter());
+        self.stale.extend(&gated);
         match machine.port(interface) {
             Some(port) => self.hot.release(port, addresses, &gated).map_err(|e| e.to_string()),
             // The addresses went with the interface.

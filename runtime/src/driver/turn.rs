@@ -37,6 +37,9 @@ const COMMANDS_A_TURN: usize = 64;
 /// at most 255 vips on an interface. What is left is handled in the next turn.
 const ANSWERS: usize = 4096;
 
+/// Portions of connections forgotten on the way out: with [`crate::hot::conntrack::ENTRIES`] a million.
+const FORGETS: usize = 64;
+
 /// Among real-time threads in the middle: above the housekeeping of the system, below the kernel's own threads.
 const REALTIME_PRIORITY: i32 = 50;
 
@@ -153,6 +156,8 @@ impl Driver {
         if self.router.deadline().is_some_and(|at| at <= self.now) {
             self.feed(Some(Input::Tick));
         }
+        // A portion a turn: packets and timers come in between.
+        self.busy |= !self.busy && self.hands.forget_stale(self.now);
         ControlFlow::Continue(())
     }
 
@@ -251,8 +256,9 @@ impl Driver {
                         })));
                     }
                 }
-                // An error of one packet (an ICMP answer to one of ours): the next may be good.
-                Ok(None) | Err(_) => return,
+                Ok(None) => return,
+                // An error of one packet: the next may be good.
+                Err(_) => {}
             }
         }
         self.busy = true;
@@ -264,6 +270,7 @@ impl Driver {
         self.busy |= more;
         if let Some(touched) = touched {
             let (removed, by) = (touched.removed, touched.by);
+            self.hands.distrust_connections();
             self.hands.tell(DriverEvent::TableTouched { at: self.now, removed, by });
         }
     }
@@ -279,6 +286,8 @@ impl Driver {
             Command::Query(answer) => drop(answer.send(self.status())),
             Command::Stop => {
                 self.feed(Some(Input::Stop));
+                // Nothing else is due any more.
+                let _ = (0..FORGETS).all(|_| self.hands.forget_stale(self.now));
                 return ControlFlow::Break(());
             }
         }

@@ -26,13 +26,13 @@ pub const BATCH: usize = 50;
 type Verb = (u16, i32);
 
 /// Adds, and must not replace.
-const ADD: Verb = (libc::RTM_NEWADDR, libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL);
+const ADD: Verb = (libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
 
 /// Puts the mark back.
-const REPLACE: Verb = (libc::RTM_NEWADDR, libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
+const REPLACE: Verb = (libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
 
 /// Deletes by address and prefix.
-const DELETE: Verb = (libc::RTM_DELADDR, libc::NLM_F_ACK);
+const DELETE: Verb = (libc::RTM_DELADDR, 0);
 
 /// An IPv4 address on an interface as the kernel tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,8 +196,10 @@ impl Addresses {
 
     fn change(&mut self, (kind, flags): Verb, index: u32, cidrs: &[Cidr]) -> Result<Vec<Option<Refusal>>, HotError> {
         let mut batch = self.netlink.batch();
-        for cidr in cidrs {
-            batch.request(kind, flags, |body| body.put(&message(index, cidr)));
+        for (n, cidr) in (1..).zip(cidrs) {
+            // Refusals come unasked and in order, so one acknowledgement confirms all.
+            let acknowledge = if n == cidrs.len() { libc::NLM_F_ACK } else { 0 };
+            batch.request(kind, flags | acknowledge, |body| body.put(&message(index, cidr)));
         }
         self.netlink.each(&batch).map_err(|source| HotError::socket("changing addresses", source))
     }

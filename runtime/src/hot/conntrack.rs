@@ -13,7 +13,7 @@ use super::netlink::Netlink;
 /// deletion takes about a microsecond. What is left is a next call's ([`Forgotten::more`]).
 pub const ENTRIES: usize = 16_384;
 
-/// Deletions in one `send`, each acknowledged.
+/// Deletions in one `send`.
 const DELETES: usize = 50;
 
 /// IPCTNL_MSG_CT_GET and …_DELETE (linux/netfilter/nfnetlink_conntrack.h).
@@ -141,8 +141,10 @@ fn delete(entries: &[Entry]) -> io::Result<()> {
     let mut netlink = Netlink::open(netlink_sys::protocols::NETLINK_NETFILTER)?;
     for part in entries.chunks(DELETES) {
         let mut batch = netlink.batch();
-        for entry in part {
-            batch.request(DELETE, libc::NLM_F_ACK, |body| {
+        for (n, entry) in (1..).zip(part) {
+            // Refusals come unasked and in order, so one acknowledgement confirms all.
+            let acknowledge = if n == part.len() { libc::NLM_F_ACK } else { 0 };
+            batch.request(DELETE, acknowledge, |body| {
                 body.put(&[libc::AF_INET as u8, 0, 0, 0]);
                 // Never without a tuple: such a request deletes every entry of the machine.
                 body.nest(ORIGINAL, |tuple| tuple.put(&entry.original));

@@ -2,8 +2,10 @@
 //! open, without starting a program.
 //!
 //! Becoming holder: connection tracking of the addresses is forgotten, the gate is opened, the addresses are added in
-//! batches, and each batch is announced as soon as it stands. Ceasing: the reverse. In any other order the machine's own
-//! stack answers packets of balanced connections with resets.
+//! batches, and each batch is announced as soon as it stands. Ceasing: the addresses are deleted, the gate is closed,
+//! connection tracking is forgotten. In any other order the machine's own stack answers packets of balanced connections
+//! with resets. Forgetting is the caller's ([`Hot::forget`]): a walk through the kernel's table takes up to 16 ms, so it
+//! is done once for many addresses, and before a takeover only where the last tenure left something.
 
 pub mod address;
 pub mod conntrack;
@@ -16,7 +18,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use model::observed::OUR_MARK;
 use model::units::Cidr;
 
 use crate::announce::Announcer;
@@ -121,7 +122,6 @@ impl Hot {
     /// Why an address could not be added; none of them is left then.
     pub fn hold(&mut self, port: Port, cidrs: &[Cidr], gated: &BTreeSet<Ipv4Addr>) -> Result<(), HotError> {
         if !gated.is_empty() {
-            self.forget(Which::To(gated));
             self.open_gate(gated);
         }
         let added = self.add_and_announce(port, cidrs);
@@ -143,14 +143,13 @@ impl Hot {
         Ok(())
     }
 
-    /// Closes the gate and forgets connections: what is left of a release where the interface is gone.
+    /// Closes the gate: what is left of a release where the interface is gone.
     pub fn shut(&mut self, gated: &BTreeSet<Ipv4Addr>) {
         if gated.is_empty() {
             return;
         }
         let closed = self.table.close_gate(&Vec::from_iter(gated.iter().copied()));
         self.note(closed);
-        self.forget(Which::To(gated));
     }
 
     /// Gratuitous ARP for addresses that stand.
@@ -183,10 +182,16 @@ impl Hot {
         self.note(done);
     }
 
-    /// Forgets connections, some thousands at most; see [`conntrack::forget`].
-    pub fn forget(&mut self, which: Which) {
-        let forgotten = conntrack::forget(which);
-        self.note(forgotten.map(drop));
+    /// Forgets connections, some thousands at most; says whether none is left. See [`conntrack::forget`].
+    pub fn forget(&mut self, which: Which) -> bool {
+        match conntrack::forget(which) {
+            Ok(forgotten) => !forgotten.more,
+            Err(e) => {
+                self.note(Err(e));
+                // Trying at once again would not help.
+                true
+            }
+        }
     }
 
     fn open_gate(&mut self, gated: &BTreeSet<Ipv4Addr>) {
@@ -201,17 +206,8 @@ impl Hot {
     }
 
     fn add_and_announce(&mut self, port: Port, cidrs: &[Cidr]) -> Result<(), HotError> {
-        let standing = self.addresses.standing(port.index)?;
         for batch in cidrs.chunks(BATCH) {
-            let mut missing = Vec::with_capacity(batch.len());
-            for cidr in batch {
-                match standing.iter().find(|s| s.is(cidr)) {
-                    None => missing.push(*cidr),
-                    Some(s) if s.mark == OUR_MARK => {}
-                    Some(_) => return Err(HotError::Foreign { what: cidr.to_string() }),
-                }
-            }
-            self.addresses.add(port.index, &missing)?;
+            self.addresses.add(port.index, batch)?;
             self.announce(port, batch);
         }
         Ok(())

@@ -64,27 +64,24 @@ impl Netlink {
         let _ = self.socket.set_netlink_get_strict_chk(true);
     }
 
-    /// Sends requests that each ask for an acknowledgement and waits for all of them: the refusal of each, in order,
-    /// `None` where it was done.
+    /// Sends requests of which the last asks for an acknowledgement and waits for it: the refusal of each, in order,
+    /// `None` where it was done. The kernel works through them one after the other.
     ///
     /// # Errors
     /// Of the socket itself.
     pub fn each(&mut self, batch: &Batch) -> io::Result<Vec<Option<Refusal>>> {
-        if batch.count() == 0 {
-            return Ok(Vec::new());
-        }
-        self.send(batch)?;
         let mut answers = vec![None; batch.count() as usize];
-        let mut open = answers.len();
+        let Some(last) = answers.len().checked_sub(1) else { return Ok(answers) };
+        self.send(batch)?;
         self.receive(|message| {
             let at = message.sequence.wrapping_sub(batch.first()) as usize;
-            if let (Some(answer), Some(code)) = (answers.get_mut(at), refusal(message)) {
-                *answer = Some(code);
-                open = open.saturating_sub(1);
-            }
-            if open == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let (Some(answer), Some(code)) = (answers.get_mut(at), refusal(message)) else {
+                return ControlFlow::Continue(());
+            };
+            *answer = Some(code).filter(|code| *code != 0);
+            if at == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(answers.into_iter().map(|code| code.filter(|c| *c != 0)).collect())
+        Ok(answers)
     }
 
     /// Sends an nfnetlink transaction, whose last message but one asks for an acknowledgement: the first refusal with

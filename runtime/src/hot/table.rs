@@ -5,15 +5,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use model::rules::ACTIVE;
+
 use super::HotError;
 use super::message::{Batch, Body};
 use super::netlink::{Netlink, Refusal};
 
-/// Our table's name; its family is `ip`.
+/// Our table's name; its family is `ip` ([`model::rules::TABLE`]).
 pub const TABLE: &str = "hactl";
-
-/// The set of addresses that this machine holds.
-pub const ACTIVE: &str = "active";
 
 /// Elements in one message: an attribute's length has 16 bits, and an element of ours takes at most 32 bytes.
 const ELEMENTS: usize = 1000;

@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Instant;
 
+use model::observed::OUR_MARK;
+
 use super::*;
 use crate::netns::{Links, isolate};
 
@@ -96,6 +98,10 @@ fn an_address_of_somebody_else_is_an_error_and_nothing_of_the_vip_is_left() {
     );
     let left = hot.addresses.standing(port.index).unwrap();
     assert_eq!(left.iter().map(|s| s.address.to_string()).collect::<Vec<_>>(), ["10.7.0.2"]);
+    // Of a batch, each is told apart.
+    let mut batch = cidrs(3);
+    batch.rotate_left(1);
+    assert!(hot.hold(port, &batch, &BTreeSet::new()).unwrap_err().to_string().starts_with("10.7.0.2/16 is already"));
 }
 
 #[test]
