@@ -180,7 +180,8 @@ fn narrate(told: Told<'_>) {
             );
         }
         Told::Done(step) => anstream::println!("{}", line("done", step)),
-        Told::Failed(step, error) => anstream::println!("{}: {error}", line("failed", step)),
+        // Why stands at the end, on stderr.
+        Told::Failed(step, _) => anstream::println!("{}", line("failed", step)),
         Told::Undone(step) => anstream::println!("{}", line("undone", step)),
         Told::Stuck(step, error) => anstream::println!("{}: {error}", line("stuck", step)),
     }

@@ -47,7 +47,7 @@ pub enum ApplyError {
     #[error(transparent)]
     NotBegun(KernelError),
     /// A step was refused.
-    #[error("{object}: {error}")]
+    #[error("{}", named(object, error))]
     Step {
         /// The object of the step.
         object: String,
@@ -133,6 +133,14 @@ fn undo<K: Kernel>(
         journal.end();
     }
     stuck
+}
+
+/// The refusal with its object, where it does not name it itself.
+fn named(object: &str, error: &KernelError) -> String {
+    match error.to_string() {
+        words if words.contains(object) => words,
+        words => format!("{object}: {words}"),
+    }
 }
 
 fn describe(step: &Step) -> String {

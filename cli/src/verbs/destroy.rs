@@ -21,7 +21,7 @@ pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failur
     if let Some(live) = control::live(&arguments.state) {
         return Err(Failure {
             exit: Exit::Failed,
-            what: format!("hactl run (pid {}) keeps this machine as {} says", live.pid, live.config),
+            what: format!("hactl run (pid {}) would put everything back as {} says", live.pid, live.config),
             help: vec!["stop it first: systemctl stop hactl".into()],
         });
     }

@@ -16,7 +16,7 @@ use crate::kernel::{KernelError, record};
 /// Room beyond the plan's own size that is kept for undoing: the record is written anew at every step back.
 const RESERVE: usize = 64 * 1024;
 
-/// An apply that did not end: killed, or the machine lost its power.
+/// An apply that did not end: it was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// Its process.
@@ -114,7 +114,8 @@ impl Journal {
         let failed = |why: String| KernelError::State { path: path(&self.state).display().to_string(), why };
         let mut bytes = serde_json::to_vec(line).map_err(|e| failed(e.to_string()))?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(|e| failed(e.to_string()))
+        // No sync: the journal tells of killed processes; with the power, what was applied is gone too.
+        self.file.write_all(&bytes).map_err(|e| failed(e.to_string()))
     }
 }
 

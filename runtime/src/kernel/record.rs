@@ -88,7 +88,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let swapped = written.and_then(|()| fs::rename(&new, path)).and_then(|()| File::open(dir)?.sync_all());
+    // The directory needs no sync: with the power, what the record speaks of is gone too.
+    let swapped = written.and_then(|()| fs::rename(&new, path));
     swapped.map_err(|e| {
         // Half a file takes the room that is short.
         let _ = fs::remove_file(&new);
