@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use crate::balance::{Balancer, stable_hash};
+use crate::balance::Balancer;
 use crate::config::Balance;
 use crate::desired::{Desired, DesiredService};
 use crate::observed::{Live, Observed};
@@ -29,30 +29,21 @@ pub const TABLE: &str = "ip hactl";
 /// Set of the vips that this machine is master of; the service's to change.
 pub const ACTIVE: &str = "active";
 
+// A service's name begins with a letter and has letters, digits, `-`, `_` and `.` alone: a word that nft reads.
+
 /// Map of a service from slot to backend, `address . port`; the service's to change.
 pub fn slots_map(service: &str) -> String {
-    format!("{}_slots", identifier(service))
+    format!("{service}_slots")
 }
 
 /// Set of a service's backends with their counters.
 pub fn backends_set(service: &str) -> String {
-    format!("{}_backends", identifier(service))
+    format!("{service}_backends")
 }
 
 /// Chain that picks the backend of a service's new flow.
 pub fn service_chain(service: &str) -> String {
-    format!("svc_{}", identifier(service))
-}
-
-/// The service's name where nft can read it as the start of a word, else one made from it that is as unique.
-fn identifier(service: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.';
-    // nft's names have at most 127 bytes; the suffixes and the hash have to find room.
-    if service.starts_with(|c: char| c.is_ascii_alphabetic()) && service.chars().all(plain) && service.len() <= 100 {
-        return service.to_owned();
-    }
-    let kept: String = service.chars().map(|c| if plain(c) { c } else { '_' }).take(80).collect();
-    format!("s{kept}_{:08x}", stable_hash(service.as_bytes()) >> 32)
+    format!("svc_{service}")
 }
 
 /// The backend of each slot, in order; empty where all are down.
