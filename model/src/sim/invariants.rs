@@ -69,11 +69,12 @@ impl Step<'_> {
 
     fn check_advert(&self, advert: &packet::Advert) -> Result<(), String> {
         let settings = self.node.settings.iter().find(|s| s.vrid == advert.vrid);
-        let was = |state: VipState, of: &[VipStatus]| of.iter().any(|s| s.state == state);
         if advert.priority == 0 {
-            return match was(VipState::Master, self.before) {
+            let is_master = |s: &VipStatus| s.state == VipState::Master;
+            let left = matches!(self.input, Input::Reload(_)) || !self.after.iter().all(is_master);
+            return match self.before.iter().any(is_master) && (left || self.after.is_empty()) {
                 true => Ok(()),
-                false => Err("said goodbye without having been master".into()),
+                false => Err("said goodbye without leaving mastership".into()),
             };
         }
         let status = settings.and_then(|s| self.after.iter().find(|status| status.vip == s.name));
