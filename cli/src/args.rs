@@ -150,7 +150,7 @@ pub struct LabArgs {
 fn lab_commands() -> String {
     let lines = runtime::lab::command::HELP.iter().map(|(form, what)| format!("  {form}\n        {what}\n"));
     format!(
-        "Commands, typed, from --script or from standard input; P and Q are machines, or \"holder of VIP\":\n{}",
+        "Commands, typed, from --script or from standard input; P and Q are machines, \"holder of VIP\",\nor \"it\", which the last command was about:\n{}",
         lines.collect::<String>()
     )
 }

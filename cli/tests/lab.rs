@@ -199,3 +199,75 @@ fn backends_that_are_no_peers_have_machines_of_their_own() {
     assert_eq!(built["peers"].as_array().unwrap().len(), 2);
     assert_eq!(built["hosts"].as_array().unwrap().len(), 5, "{built}");
 }
+
+/// The same as a user without any right, where these tests have more; else they are run by such a user already.
+fn as_ordinary_user(stage: &Stage) -> Command {
+    let all_users = fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295");
+    if !(nix::unistd::geteuid().is_root() && all_users) {
+        let mut command = stage.command();
+        command.arg("--json");
+        return command;
+    }
+    let mut command = Command::new("su");
+    let line = format!("cd {} && ./hactl lab ha.kdl --script story --json", stage.directory.path().display());
+    command.args(["nobody", "-s", "/bin/sh", "-c", &line]);
+    command
+}
+
+#[test]
+fn an_ordinary_user_sees_the_address_move_when_its_holder_loses_its_power() {
+    let story = fs::read_to_string(example("lab/failover.script")).unwrap();
+    let stage = Stage::new("proxmox-ui.kdl", &story);
+    let (status, out, err) = run(&mut as_ordinary_user(&stage));
+    let facts: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = of(&facts, "summary").next().unwrap_or_else(|| panic!("no summary\n{err}"));
+    assert!(status.success(), "{summary}\n{err}");
+    assert_eq!(summary["unmet"].as_array().unwrap().len(), 0);
+    let connections = &summary["connections"];
+    assert_eq!((connections["opened"].as_u64(), connections["lost"].as_u64()), (Some(100), Some(0)), "{connections}");
+    assert!(connections["alive"].as_u64().unwrap() > 0, "{connections}");
+    let moved = &summary["disturbances"][0]["vips"]["ui"];
+    let (before, after) = (moved[1].as_str().unwrap(), moved[2].as_str().unwrap());
+    assert!(before.starts_with("pve") && after.starts_with("pve") && before != after, "{moved}");
+    let outage = moved[0].as_f64().unwrap();
+    assert!((1_000.0..4_000.0).contains(&outage), "an advert each second, three missed and the skew: {outage} ms");
+}
+
+#[test]
+fn bad_days_of_the_holder_each_move_the_address() {
+    let story = "wait settled\n\
+        fail proxies on holder of ui\nwait 1s\nwait settled\nexpect one master\nrecover proxies on it\n\
+        freeze holder of ui\nwait settled\nexpect one master\nthaw it\nwait settled\n\
+        stop holder of ui\nwait settled\nexpect outage ui < 3s\nstart it\nwait settled\n\
+        cut holder of ui\nwait settled\nheal\nwait settled\nexpect one master\n";
+    let (status, facts, err) = Stage::new("proxmox-ui.kdl", story).facts();
+    let told: Vec<String> = of(&facts, "expectation").chain(of(&facts, "trouble")).map(Value::to_string).collect();
+    assert!(status.success(), "{told:#?}\n{err}");
+    let summary = of(&facts, "summary").next().unwrap();
+    for (number, what) in [(0, "fail"), (2, "freeze"), (4, "stop"), (6, "cut")] {
+        let disturbance = &summary["disturbances"][number];
+        let vip = &disturbance["vips"]["ui"];
+        assert!(disturbance["what"].as_str().unwrap().starts_with(what), "{disturbance}");
+        assert!(vip[1] != vip[2] && vip[2] != "", "{what} did not move the address: {disturbance}");
+    }
+}
+
+#[test]
+fn services_of_two_vips_ports_reach_backends_behind_http_and_tcp_probes() {
+    let story = "wait settled\nwait 2s\nconnect 20\nexpect lost < 1\nstatus\n";
+    let (status, facts, err) = Stage::new("postgres-swarm.kdl", story).facts();
+    let connected = of(&facts, "connected").next().unwrap();
+    assert_eq!(connected["open"], 20, "{connected}");
+    assert!(status.success(), "{err}");
+}
+
+#[test]
+fn an_expectation_that_is_not_met_ends_the_story_with_exit_1() {
+    let stage = Stage::new("proxmox-ui.kdl", "wait settled\nexpect no master of ui\nsay never said\n");
+    let (status, facts, _) = stage.facts();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(of(&facts, "said").count(), 0);
+    let failed = of(&facts, "expectation").last().unwrap();
+    assert_eq!(failed["met"], false);
+    assert!(failed["saw"].as_str().unwrap().starts_with("ui on pve"), "{failed}");
+}

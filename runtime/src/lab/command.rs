@@ -34,6 +34,9 @@ pub const HELP: &[(&str, &str)] = &[
 /// P can be a name or this: whoever has it now.
 const HOLDER: [&str; 2] = ["holder", "of"];
 
+/// Or this: the machine that the last command was about.
+const IT: &str = "it";
+
 /// One command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -82,6 +85,8 @@ pub enum Command {
 pub enum Who {
     /// By name.
     Named(String),
+    /// `it`: the one that the last command was about.
+    It,
     /// `holder of VIP`, when the command is carried out.
     Holder(String),
 }
@@ -217,11 +222,11 @@ impl<'a> Words<'a> {
 
     fn who(&mut self) -> Result<Who, CommandError> {
         let [holder, of] = HOLDER;
-        let name = self.word("a machine, or: holder of VIP")?.to_owned();
+        let name = self.word("a machine, or: holder of VIP, or: it")?.to_owned();
         if name == holder && self.take(of) {
             return Ok(Who::Holder(self.word("a vip")?.to_owned()));
         }
-        Ok(Who::Named(name))
+        Ok(if name == IT { Who::It } else { Who::Named(name) })
     }
 
     fn of(&mut self) -> Result<Option<String>, CommandError> {
@@ -335,6 +340,7 @@ mod tests {
         assert_eq!(told("fail proxies pve1"), both("\"on\" is missing", "write: fail CHECK on P"));
         assert_eq!(told("connect 0").0, "1 to 5000 connections can be opened at once");
         assert!(told("wait 3").0.contains("is not a duration"));
-        assert_eq!(told("freeze").0, "here belongs a machine, or: holder of VIP");
+        assert_eq!(told("freeze").0, "here belongs a machine, or: holder of VIP, or: it");
+        assert_eq!(read("start it"), Command::Start(Who::It));
     }
 }

@@ -79,7 +79,9 @@ impl World<'_> {
     /// Whoever is meant by "holder" is so now, not when the expectation comes true.
     fn pin(&self, expect: Expect) -> Result<Expect, String> {
         match expect {
-            Expect::On(vip, who @ Who::Holder(_)) => Ok(Expect::On(vip, Who::Named(self.state.resolve(&who)?))),
+            Expect::On(vip, who @ (Who::Holder(_) | Who::It)) => {
+                Ok(Expect::On(vip, Who::Named(self.state.resolve(&who)?)))
+            }
             other => Ok(other),
         }
     }
@@ -91,7 +93,7 @@ impl World<'_> {
         self.rooms.kill(&name)?;
         self.state.doom(&name);
         if let Some(machine) = self.state.machine(&name) {
-            (machine.power, machine.runs, machine.cut) = (Power::Off, false, false);
+            (machine.power, machine.runs, machine.cut, machine.pending) = (Power::Off, false, false, false);
             machine.vips.clear();
             machine.failing.clear();
         }
@@ -117,7 +119,11 @@ impl World<'_> {
     fn disturb_daemon(&mut self, who: &Who, text: &str, order: &Order) -> Result<(), String> {
         let name = self.state.resolve(who)?;
         self.disturb(text, &name);
-        self.rooms.order(&name, order)
+        self.rooms.order(&name, order)?;
+        if let Some(machine) = self.state.machine(&name) {
+            machine.pending = !matches!(order, Order::Reload);
+        }
+        Ok(())
     }
 
     fn freeze(&mut self, who: &Who, text: &str, frozen: bool) -> Result<(), String> {
@@ -208,6 +214,7 @@ impl World<'_> {
     /// Outages count from here; `text` with the machine that "holder" stood for.
     fn disturb(&mut self, text: &str, name: &str) {
         let what = if name.is_empty() || text.contains(name) { text.to_owned() } else { format!("{text} ({name})") };
+        self.state.it = (!name.is_empty()).then(|| name.to_owned()).or(self.state.it.take());
         self.state.disturb(what, now());
     }
 
@@ -250,6 +257,7 @@ pub fn unknown(command: &Command, topology: &Topology, config: &model::config::C
     let who = |who: &Who| match who {
         Who::Named(name) => missing("machine", name, &machines),
         Who::Holder(name) => vip(name),
+        Who::It => None,
     };
     match command {
         Command::Kill(w) | Command::Start(w) | Command::Stop(w) | Command::Reload(w) => who(w),

@@ -45,6 +45,8 @@ pub struct State {
     pub disturbed_at: u64,
     /// All is well since.
     pub calm_since: Option<u64>,
+    /// The machine that the last command was about.
+    pub it: Option<String>,
     /// What was done to the cluster so far.
     pub disturbances: Vec<Disturbance>,
 }
@@ -78,6 +80,8 @@ pub struct MachineState {
     pub cut: bool,
     /// Whether its daemon runs.
     pub runs: bool,
+    /// Whether its daemon was told to start or to end and has not done so yet.
+    pub pending: bool,
     /// State and priority by vip, as its daemon told.
     pub vips: BTreeMap<String, (VipState, u8)>,
     /// Checks that were made to fail.
@@ -248,8 +252,9 @@ impl State {
 
     fn is_well(&self) -> bool {
         let told = |m: &MachineState| {
-            !(m.is_reachable() && m.runs)
-                || m.member_of.iter().all(|vip| m.vips.get(vip).is_some_and(|(state, _)| *state != VipState::Init))
+            !m.pending
+                && (!(m.is_reachable() && m.runs)
+                    || m.member_of.iter().all(|vip| m.vips.get(vip).is_some_and(|(state, _)| *state != VipState::Init)))
         };
         self.machines.iter().all(told) && self.vips.iter().all(|vip| self.holders(&vip.name).len() == 1 && answers(vip))
     }
@@ -294,6 +299,7 @@ impl State {
     pub fn resolve(&self, who: &Who) -> Result<String, String> {
         match who {
             Who::Named(name) => Ok(name.clone()),
+            Who::It => self.it.clone().ok_or_else(|| "nothing was done to a machine yet".to_owned()),
             Who::Holder(vip) => match self.holders(vip).as_slice() {
                 [] => Err(format!("nobody holds {vip} now")),
                 [holder, ..] => Ok((*holder).to_owned()),

@@ -10,7 +10,7 @@ use model::vrrp::Event;
 
 use super::command::{self, Command, Expect};
 use super::fact::{Fact, Stamped, Summary};
-use super::protocol::{Report, now};
+use super::protocol::{Order, Report, now};
 use super::rooms::{CLIENT, Rooms, first_address};
 use super::state::{Connection, MachineState, Power, State, Verdict, VipView};
 use super::topology::Topology;
@@ -93,6 +93,8 @@ pub struct World<'a> {
     pub(super) until: Option<Until>,
     /// Whether a mistake ends everything: lines come from a script.
     strict: bool,
+    /// Whether all machines stood at the same time once.
+    built: bool,
     ending: bool,
     pub(super) summary: Summary,
     failed: bool,
@@ -138,6 +140,7 @@ pub fn run(
         queue: VecDeque::new(),
         until: None,
         strict: plan.strict,
+        built: false,
         ending: false,
         summary: Summary::default(),
         failed: false,
@@ -192,6 +195,11 @@ impl World<'_> {
                 return Err(format!("not every machine came up: {}", missing.collect::<Vec<_>>().join(", ")));
             }
         }
+        // All at once: with equal chances, priorities decide who is first.
+        for name in self.state.machines.iter().filter(|m| m.is_peer).map(|m| m.name.clone()).collect::<Vec<_>>() {
+            self.rooms.order(&name, &Order::Start)?;
+        }
+        self.built = true;
         let named = |is_peer: bool| {
             self.state.machines.iter().filter(|m| m.is_peer == is_peer).map(|m| m.name.clone()).collect()
         };
@@ -360,6 +368,8 @@ impl World<'_> {
             Report::Started => self.daemon(name, None),
             Report::Ended { how, asked } => self.daemon(name, Some((how, !asked))),
             Report::Trouble { what } => {
+                // What it was told to do will not happen.
+                self.state.machine(name).into_iter().for_each(|machine| machine.pending = false);
                 self.tell(Fact::Trouble { subject: name.to_owned(), what, help: String::new() });
             }
             Report::Measured(measured) => {
@@ -400,7 +410,10 @@ impl World<'_> {
         machine.power = Power::On;
         let is_peer = machine.is_peer;
         self.tell(Fact::Machine { name: name.to_owned(), now: "on" });
-        if is_peer && let Err(what) = self.rooms.order(name, &super::protocol::Order::Start) {
+        if is_peer
+            && self.built
+            && let Err(what) = self.rooms.order(name, &Order::Start)
+        {
             self.tell(Fact::Trouble { subject: name.to_owned(), what, help: String::new() });
         }
     }
@@ -419,7 +432,7 @@ impl World<'_> {
         let runs = ended.is_none();
         let (how, unasked) = ended.unwrap_or_default();
         let Some(machine) = self.state.machine(name) else { return };
-        machine.runs = runs;
+        (machine.runs, machine.pending) = (runs, false);
         machine.vips.clear();
         self.tell(Fact::Daemon { peer: name.to_owned(), runs, how, unasked });
     }
