@@ -350,7 +350,7 @@ fn the_gate_follows_the_role_and_slots_are_edited_through_the_thread() {
     a.status();
     assert!(!open(), "the service is gone, and the gate with it");
     a.handle.send(Command::Reload(DriverSettings { routers: vec![settings(200)], gated })).unwrap();
-    a.status();
+    assert_eq!(a.status().vips[0].became_master, 1, "no reload made it flap");
     assert!(open());
     a.handle.send(Command::Stop).unwrap();
     a.handle.join().unwrap();

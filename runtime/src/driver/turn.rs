@@ -51,7 +51,8 @@ pub(super) struct Driver {
     tables: Option<TableWatch>,
     timer: Timer,
     commands: mpsc::Receiver<Command>,
-    interfaces: BTreeMap<InterfaceName, LinkState>,
+    /// Interfaces of the vips and what the router was told of each; `None` before it was told anything.
+    interfaces: BTreeMap<InterfaceName, Option<LinkState>>,
     unjoined: BTreeSet<u32>,
     answers: VecDeque<Input>,
     now: Moment,
@@ -208,19 +209,17 @@ impl Driver {
 
     fn look_at_links(&mut self) {
         for interface in self.interfaces.keys().cloned().collect::<Vec<_>>() {
-            let state = self.watch.machine().state(&interface);
-            self.interfaces.insert(interface.clone(), state.clone());
-            self.feed(Some(Input::Link { interface, state }));
+            self.look_at(&interface);
         }
-        self.join();
     }
 
     /// Tells the router of an interface where it is not what it was.
     fn look_at(&mut self, interface: &InterfaceName) {
         self.join();
         let state = self.watch.machine().state(interface);
-        if self.interfaces.get(interface) != Some(&state) {
-            self.interfaces.insert(interface.clone(), state.clone());
+        let Some(told) = self.interfaces.get_mut(interface) else { return };
+        if told.as_ref() != Some(&state) {
+            *told = Some(state.clone());
             self.feed(Some(Input::Link { interface: interface.clone(), state }));
         }
     }
@@ -296,7 +295,10 @@ impl Driver {
 
     fn reload(&mut self, settings: DriverSettings) {
         self.hands.widen(&settings.gated);
-        self.interfaces = interfaces(&settings);
+        let mut told = std::mem::replace(&mut self.interfaces, interfaces(&settings));
+        for (name, state) in &mut self.interfaces {
+            *state = told.remove(name).flatten();
+        }
         self.look_at_links();
         self.feed(Some(Input::Reload(settings.routers.clone())));
         self.hands.settle(&settings.routers, settings.gated);
@@ -316,8 +318,8 @@ impl Driver {
 }
 
 /// Interfaces of the vips, of which nothing was told yet.
-fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, LinkState> {
-    settings.routers.iter().map(|s| (s.interface.clone(), LinkState::Absent)).collect()
+fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Option<LinkState>> {
+    settings.routers.iter().map(|s| (s.interface.clone(), None)).collect()
 }
 
 /// What the thread waits for.
