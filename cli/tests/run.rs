@@ -192,6 +192,12 @@ fn holds(cidr: &str) -> bool {
     shell("ip -4 addr show dev eth0").contains(cidr)
 }
 
+fn listener(port: u16) -> TcpListener {
+    let listener = TcpListener::bind(("10.0.0.1", port)).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(4096).unwrap()).unwrap();
+    listener
+}
+
 /// Slots of the service by backend, as the kernel has them.
 fn slots(backend: &str) -> usize {
     shell("nft list map ip hactl s_slots").matches(backend).count()
@@ -242,8 +248,7 @@ fn a_held_address_that_somebody_removes_is_back_at_once() {
 fn a_flushed_table_and_a_sysctl_set_back_are_put_right_at_once() {
     alone(|| {
         let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));
-        let _one = TcpListener::bind("10.0.0.1:8081").unwrap();
-        let _two = TcpListener::bind("10.0.0.1:8082").unwrap();
+        let (_one, _two) = (listener(8081), listener(8082));
         let mut run = machine.run();
         run.until_state("MASTER");
         assert!(machine.status().0);
@@ -369,11 +374,12 @@ fn a_second_run_is_refused_with_the_pid_of_the_first() {
 fn a_backend_that_fails_its_probe_leaves_the_slots_and_comes_back() {
     alone(|| {
         let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));
-        let _one = TcpListener::bind("10.0.0.1:8081").unwrap();
-        let two = TcpListener::bind("10.0.0.1:8082").unwrap();
+        // Full queues of a listener that accepts nobody would be down, too: these take more than the test lasts.
+        let _one = listener(8081);
+        let two = listener(8082);
         let mut run = machine.run();
-        run.until_state("MASTER");
         run.until("two is up", |e| e["event"] == "backend" && e["backend"] == "two" && e["up"] == true);
+        run.until_state("MASTER");
         assert!(slots("10.0.0.1 . 8082") > 100);
         drop(two);
         run.until("two is down", |e| e["event"] == "backend" && e["backend"] == "two" && e["up"] == false);
@@ -383,7 +389,7 @@ fn a_backend_that_fails_its_probe_leaves_the_slots_and_comes_back() {
         }
         let (healthy, status) = machine.status();
         assert!(!healthy && status["services"][0]["backends"][1]["slots"] == 0, "{status:#}");
-        let _two = TcpListener::bind("10.0.0.1:8082").unwrap();
+        let _two = listener(8082);
         run.until("two is up", |e| e["event"] == "backend" && e["backend"] == "two" && e["up"] == true);
         while slots("10.0.0.1 . 8082") == 0 {
             assert!(Instant::now() < deadline, "it gets no slots back");

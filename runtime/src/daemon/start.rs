@@ -100,6 +100,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         notifier,
         fights: Fights::default(),
         mastered: BTreeSet::new(),
+        fighting: false,
         work: None,
         wanted: None,
         not_before: None,

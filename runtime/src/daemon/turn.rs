@@ -82,6 +82,15 @@ pub(super) struct Cause {
     pub at: Moment,
     /// Who did it, where that is known.
     pub by: Option<String>,
+    /// Something is known to be lost: nothing but a fight puts the look off.
+    pub urgent: bool,
+}
+
+impl Cause {
+    /// No more than a reason to look.
+    pub fn hint(by: Option<String>) -> Self {
+        Cause { at: clock::now(), by, urgent: false }
+    }
 }
 
 /// A running daemon.
@@ -97,6 +106,8 @@ pub(super) struct Daemon {
     pub fights: Fights,
     /// Vips that this machine is master of, as the last events said.
     pub mastered: BTreeSet<String>,
+    /// Somebody undoes again and again what is put right.
+    pub fighting: bool,
     /// The look at the machine that is under way.
     pub work: Option<(Cause, JoinHandle<Outcome>)>,
     /// The next one.
@@ -147,10 +158,10 @@ impl Daemon {
                 outcome = ended(&mut self.work) => self.tried(outcome),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.look().await,
                 Some(finding) = inputs.findings.recv() => self.found(finding),
-                () = self.sysctls.written() => self.want(Cause { at: clock::now(), by: None }),
+                () = self.sysctls.written() => self.want(Cause { urgent: true, ..Cause::hint(None) }),
                 Some(asked) = inputs.asked.recv() => self.answer(asked).await,
                 _ = inputs.signals.hangup.recv() => { self.reload(None).await; Next::On }
-                _ = looks.tick() => self.want(Cause { at: clock::now(), by: None }),
+                _ = looks.tick() => self.want(Cause::hint(None)),
                 _ = alive.tick() => self.alive(watchdog.is_some()).await,
             };
             match next {
@@ -164,6 +175,7 @@ impl Daemon {
     /// When the wanted look begins; `None` where none is wanted or one is under way.
     fn due(&self) -> Option<Instant> {
         match (&self.work, &self.wanted) {
+            (None, Some(cause)) if cause.urgent && !self.fighting => Some(Instant::now()),
             (None, Some(_)) => Some(self.not_before.unwrap_or_else(Instant::now)),
             _ => None,
         }
@@ -172,16 +184,13 @@ impl Daemon {
     fn want(&mut self, cause: Cause) -> Next {
         // The first cause is the one that the time to put right is counted from; the one with a name says more.
         match &mut self.wanted {
-            Some(waiting) => waiting.by = waiting.by.take().or(cause.by),
+            Some(waiting) => {
+                waiting.by = waiting.by.take().or(cause.by);
+                waiting.urgent |= cause.urgent;
+            }
             None => self.wanted = Some(cause),
         }
         Next::On
-    }
-
-    /// Wants a look that nothing but a fight puts off.
-    fn want_now(&mut self, cause: Cause) -> Next {
-        self.not_before = self.fights.pause(clock::now()).map(|pause| Instant::now() + pause);
-        self.want(cause)
     }
 
     /// The state of the VRRP thread; as if it held nothing where it does not answer.
@@ -222,9 +231,11 @@ impl Daemon {
                 self.sysctls.watch(self.setup.desired.sysctls.keys());
                 let failed = tried.iter().any(|t| t.error.is_some());
                 if failed {
-                    self.want(Cause { at: clock::now(), by: None });
+                    self.want(Cause::hint(None));
                 }
-                if failed { AGAIN } else { self.fights.pause(clock::now()).unwrap_or(Duration::ZERO) }
+                let pause = self.fights.pause(clock::now());
+                self.fighting = pause.is_some();
+                if failed { AGAIN } else { pause.unwrap_or(Duration::ZERO) }
             }
             Ok(Outcome::Busy) => {
                 self.want(cause);
@@ -251,7 +262,7 @@ impl Daemon {
             // Its end shows in the events.
             let _ = self.driver.send(Command::TableLoaded);
         }
-        let by = cause.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let by = cause.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
         for t in tried {
             let object = &t.step.object;
             if let Some(e) = &t.error {
@@ -262,7 +273,7 @@ impl Daemon {
             *self.state.restored.entry(kind.to_owned()).or_default() += 1;
             let vip = t.step.reasons.first().map(|r| r.what.clone()).unwrap_or_default();
             let took = now.since(cause.at);
-            let what = format!("{object} {} was changed{by} and put back after {} ms", t.step.what, took.as_millis());
+            let what = format!("{object} {}{by}: put back after {} ms", t.step.what, took.as_millis());
             let event = Event::Restored { vip, what };
             tell::log(&event);
             self.out.tell(now, &event);
@@ -280,11 +291,10 @@ impl Daemon {
                 self.routed(&event);
                 Next::On
             }
-            Some(DriverEvent::TableTouched { at, removed: true, by }) => self.want_now(Cause { at, by }),
-            Some(DriverEvent::TableTouched { at, removed: false, by }) => self.want(Cause { at, by }),
+            Some(DriverEvent::TableTouched { at, removed, by }) => self.want(Cause { at, by, urgent: removed }),
             Some(DriverEvent::TableFailed { at, what }) => {
                 self.trouble(&what);
-                self.want(Cause { at, by: None })
+                self.want(Cause { at, by: None, urgent: true })
             }
             Some(DriverEvent::Stopped) | None => Next::DriverEnded,
         }
@@ -309,7 +319,7 @@ impl Daemon {
         let _ = sd_notify::notify(&[NotifyState::Status(&words)]);
         if *from == VipState::Fault {
             // Its interface may have come, and with it sysctls that were not there.
-            self.want(Cause { at: clock::now(), by: None });
+            self.want(Cause::hint(None));
         }
     }
 

@@ -43,12 +43,11 @@ pub(super) fn load(table: &str, text: &str) -> Result<(), KernelError> {
     // `nft -f` of a whole table merges it with what is there; this is the swap that nobody sees half done. On the
     // text's first line, so that nft's complaints count the lines that a plan shows.
     let swap = format!("table {table} {{}}; delete table {table}; {text}\n");
-    for (doing, args) in [("checking", &["-c", "-f", "-"][..]), ("loading", &["-f", "-"][..])] {
-        if let Ended::Badly(why) = program::run("nft", args, &swap)? {
-            return Err(refused(doing, table, why));
-        }
+    // Not checked first: the kernel takes all of it or nothing, and a run that puts a lost table back has no time.
+    match program::run("nft", &["-f", "-"], &swap)? {
+        Ended::Well(_) => Ok(()),
+        Ended::Badly(why) => Err(refused("loading", table, why)),
     }
-    Ok(())
 }
 
 /// Deletes a table where it exists.
