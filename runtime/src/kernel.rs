@@ -18,6 +18,11 @@ pub(crate) fn sysctl_path(key: &str) -> Option<std::path::PathBuf> {
     sysctl::path(key).ok()
 }
 
+/// A sysctl's value; `None` where the kernel has no such key.
+pub(crate) fn sysctl_value(key: &str) -> Result<Option<String>, KernelError> {
+    sysctl::read(key)
+}
+
 /// A machine that can be seen and changed. Blocking; called from threads that may wait.
 pub trait Kernel {
     /// Reads everything that a plan compares.

@@ -3,20 +3,20 @@
 //! Unlike `apply`, a failing step takes nothing back and holds nothing up: a run that has lost a table and cannot write
 //! a sysctl must still put the table back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::desired::Desired;
-use model::observed::{Live, Observed};
+use model::observed::{Live, Observed, Record};
 use model::plan::{self, Action, Note, Operation, Plan, Step};
 use model::units::{Cidr, InterfaceName};
 
 use crate::apply::{Lock, LockError};
 use crate::control::StepResult;
 use crate::kernel::linux::Linux;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{self, Kernel, KernelError, record};
 
 /// How long a convergence waits for an `apply` or `destroy` to end before it is put off.
 const PATIENCE: Duration = Duration::ZERO;
@@ -26,6 +26,19 @@ const PATIENCE: Duration = Duration::ZERO;
 pub(super) struct Machine {
     kernel: Linux,
     state: PathBuf,
+    /// As last seen whole.
+    last: Option<Observed>,
+    /// The record, where it could not be written: what is held must not depend on a disk.
+    unwritten: Option<Record>,
+}
+
+/// How much of the machine is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Everything.
+    All,
+    /// Sysctls alone, the rest as last seen: a millisecond instead of the tens that listing a table takes.
+    Sysctls,
 }
 
 /// What is to be made so.
@@ -35,6 +48,8 @@ pub(super) struct Job {
     pub desired: Arc<Desired>,
     /// What this run knows and the kernel does not.
     pub live: Live,
+    /// How much is looked at.
+    pub look: Look,
     /// Addresses that the VRRP thread alone adds and deletes, so that no step does; none before it runs, and what a
     /// killed run left is removed.
     pub hands_off: BTreeSet<(InterfaceName, Cidr)>,
@@ -47,6 +62,8 @@ pub(super) struct Tried {
     pub step: Step,
     /// Why it failed, where it did.
     pub error: Option<KernelError>,
+    /// Why it was done without being recorded, where it was: `destroy` will not know of it.
+    pub unrecorded: Option<KernelError>,
 }
 
 impl Tried {
@@ -95,7 +112,7 @@ pub(super) enum Outcome {
 impl Machine {
     /// With the directory of the record and the lock.
     pub fn new(state: &Path) -> Self {
-        Machine { kernel: Linux::new(state), state: state.to_owned() }
+        Machine { kernel: Linux::new(state), state: state.to_owned(), last: None, unwritten: None }
     }
 
     /// Plans without performing.
@@ -103,9 +120,20 @@ impl Machine {
     /// # Errors
     /// Where the machine cannot be seen.
     pub fn plan(&mut self, job: &Job) -> Result<Plan, KernelError> {
-        let mut observed: Observed =
-            self.kernel.observe(&job.desired.wanted(&crate::kernel::record::load(&self.state)?))?;
+        let mut observed = match (job.look, self.last.take()) {
+            (Look::Sysctls, Some(mut last)) => {
+                for (key, value) in &mut last.sysctls {
+                    *value = kernel::sysctl_value(key)?.unwrap_or_default();
+                }
+                last
+            }
+            _ => self.kernel.observe(&job.desired.wanted(&record::load(&self.state)?))?,
+        };
+        self.last = Some(observed.clone());
         observed.service = Some(job.live.clone());
+        if let Some(unwritten) = &self.unwritten {
+            observed.record = unwritten.clone();
+        }
         Ok(plan::plan(&job.desired, &observed))
     }
 
@@ -125,13 +153,73 @@ impl Machine {
             Ok(plan) => plan,
             Err(error) => return Outcome::Blind(error),
         };
-        let steps = plan.steps.into_iter().filter(|step| is_ours(step, job));
-        let tried = steps.map(|step| Tried { error: self.kernel.perform(&step.operation).err(), step });
-        Outcome::Tried(tried.collect(), plan.notes)
+        if let Some(unwritten) = &self.unwritten
+            && record::save(&self.state, unwritten).is_ok()
+        {
+            self.unwritten = None;
+        }
+        let steps: Vec<Step> = plan.steps.into_iter().filter(|step| is_ours(step, job)).collect();
+        Outcome::Tried(steps.into_iter().map(|step| self.step(step)).collect(), plan.notes)
+    }
+
+    fn step(&mut self, step: Step) -> Tried {
+        match self.kernel.perform(&step.operation) {
+            Ok(()) => Tried { step, error: None, unrecorded: None },
+            Err(full @ KernelError::State { .. }) => match self.unrecorded(&step.operation) {
+                Ok(()) => Tried { step, error: None, unrecorded: Some(full) },
+                Err(error) => Tried { step, error: Some(error), unrecorded: None },
+            },
+            Err(error) => Tried { step, error: Some(error), unrecorded: None },
+        }
+    }
+
+    /// The same without the disk.
+    fn unrecorded(&mut self, operation: &Operation) -> Result<(), KernelError> {
+        let mut memory = match self.unwritten.take() {
+            Some(memory) => memory,
+            None => record::load(&self.state)?,
+        };
+        let done = match operation {
+            Operation::SetSysctl { key, value, record } => {
+                remember(&mut memory.sysctls, key, record.clone());
+                let (key, value) = (key.clone(), value.clone());
+                self.kernel.perform(&Operation::SetSysctl { key, value, record: None })
+            }
+            Operation::LoadTable { table, text, record } => {
+                remember(&mut memory.tables, table, *record);
+                let (table, text) = (table.clone(), text.clone());
+                self.kernel.perform(&Operation::LoadTable { table, text, record: None })
+            }
+            Operation::RecordSysctl { key, record } => {
+                remember(&mut memory.sysctls, key, record.clone());
+                Ok(())
+            }
+            Operation::PutVip { name, facts } => {
+                remember(&mut memory.vips, name, Some(facts.clone()));
+                Ok(())
+            }
+            Operation::DropVip { name } => {
+                remember(&mut memory.vips, name, None);
+                Ok(())
+            }
+            other => self.kernel.perform(other),
+        };
+        self.unwritten = Some(memory);
+        done
+    }
+}
+
+fn remember<T>(map: &mut BTreeMap<String, T>, key: &str, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(key.to_owned(), value)),
+        None => drop(map.remove(key)),
     }
 }
 
 fn is_ours(step: &Step, job: &Job) -> bool {
+    if job.look == Look::Sysctls && !matches!(step.operation, Operation::SetSysctl { .. }) {
+        return false;
+    }
     match &step.operation {
         Operation::AddAddress { interface, cidr } | Operation::DeleteAddress { interface, cidr } => {
             !job.hands_off.contains(&(interface.clone(), *cidr))

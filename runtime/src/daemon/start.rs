@@ -7,7 +7,7 @@ use caps::{CapSet, Capability};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
-use super::converge::{Job, Machine, Outcome};
+use super::converge::{Job, Look, Machine, Outcome};
 use super::fights::Fights;
 use super::setup::{Setup, setup};
 use super::state::State;
@@ -118,7 +118,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
 /// Where services' rules cannot be loaded: a master without them would draw connections and drop them.
 fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool, RunError> {
     let live = state.live(setup, &DriverStatus::default());
-    let job = Job { desired: Arc::clone(&setup.desired), live, hands_off: BTreeSet::new() };
+    let job = Job { desired: Arc::clone(&setup.desired), live, look: Look::All, hands_off: BTreeSet::new() };
     let mut warn = |what: String| {
         tracing::warn!("{what}");
         state.warn(&what);
@@ -142,6 +142,9 @@ fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool
     for step in tried {
         loaded |= step.loaded();
         let object = &step.step.object;
+        if let Some(e) = &step.unrecorded {
+            warn(format!("what is changed here cannot be recorded, so destroy will not take it back: {e}"));
+        }
         match step.error {
             None => tracing::info!("{object} {}", step.step.what),
             Some(e) if matches!(step.step.operation, model::plan::Operation::LoadTable { .. }) => return Err(e.into()),

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
-use super::converge::{Job, Machine, Outcome};
+use super::converge::{Job, Look, Machine, Outcome};
 use super::fights::Fights;
 use super::setup::Setup;
 use super::state::State;
@@ -84,12 +84,14 @@ pub(super) struct Cause {
     pub by: Option<String>,
     /// Something is known to be lost: nothing but a fight puts the look off.
     pub urgent: bool,
+    /// What is to be looked at.
+    pub look: Look,
 }
 
 impl Cause {
     /// No more than a reason to look.
     pub fn hint(by: Option<String>) -> Self {
-        Cause { at: clock::now(), by, urgent: false }
+        Cause { at: clock::now(), by, urgent: false, look: Look::All }
     }
 }
 
@@ -158,7 +160,7 @@ impl Daemon {
                 outcome = ended(&mut self.work) => self.tried(outcome),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.look().await,
                 Some(finding) = inputs.findings.recv() => self.found(finding),
-                () = self.sysctls.written() => self.want(Cause { urgent: true, ..Cause::hint(None) }),
+                () = self.sysctls.written() => self.want(Cause { urgent: true, look: Look::Sysctls, ..Cause::hint(None) }),
                 Some(asked) = inputs.asked.recv() => self.answer(asked).await,
                 _ = inputs.signals.hangup.recv() => { self.reload(None).await; Next::On }
                 _ = looks.tick() => self.want(Cause::hint(None)),
@@ -182,11 +184,16 @@ impl Daemon {
     }
 
     fn want(&mut self, cause: Cause) -> Next {
-        // The first cause is the one that the time to put right is counted from; the one with a name says more.
+        // The time to put right is counted from the first loss; a hint may be the report of our own change.
         match &mut self.wanted {
             Some(waiting) => {
-                waiting.by = waiting.by.take().or(cause.by);
-                waiting.urgent |= cause.urgent;
+                let look = if waiting.look == cause.look { cause.look } else { Look::All };
+                if cause.urgent && !waiting.urgent {
+                    *waiting = cause;
+                } else {
+                    waiting.by = waiting.by.take().or(cause.by);
+                }
+                waiting.look = look;
             }
             None => self.wanted = Some(cause),
         }
@@ -205,7 +212,7 @@ impl Daemon {
             self.not_before = Some(Instant::now() + AGAIN);
             return self.want(cause);
         };
-        let job = self.job(&thread);
+        let job = Job { look: cause.look, ..self.job(&thread) };
         let machine = Arc::clone(&self.machine);
         let work =
             tokio::task::spawn_blocking(move || machine.lock().unwrap_or_else(PoisonError::into_inner).converge(&job));
@@ -218,6 +225,7 @@ impl Daemon {
         Job {
             desired: Arc::clone(&self.setup.desired),
             live: self.state.live(&self.setup, thread),
+            look: Look::All,
             hands_off: self.setup.addresses(),
         }
     }
@@ -265,6 +273,11 @@ impl Daemon {
         let by = cause.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
         for t in tried {
             let object = &t.step.object;
+            if let Some(e) = &t.unrecorded {
+                self.trouble(&format!(
+                    "what is changed here cannot be recorded, so destroy will not take it back: {e}"
+                ));
+            }
             if let Some(e) = &t.error {
                 self.trouble(&format!("{object} cannot be put right: {e}"));
                 continue;
@@ -291,10 +304,12 @@ impl Daemon {
                 self.routed(&event);
                 Next::On
             }
-            Some(DriverEvent::TableTouched { at, removed, by }) => self.want(Cause { at, by, urgent: removed }),
+            Some(DriverEvent::TableTouched { at, removed, by }) => {
+                self.want(Cause { at, by, urgent: removed, look: Look::All })
+            }
             Some(DriverEvent::TableFailed { at, what }) => {
                 self.trouble(&what);
-                self.want(Cause { at, by: None, urgent: true })
+                self.want(Cause { at, by: None, urgent: true, look: Look::All })
             }
             Some(DriverEvent::Stopped) | None => Next::DriverEnded,
         }
