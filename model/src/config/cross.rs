@@ -191,8 +191,26 @@ fn interface(draft: &Draft, vip: &VipDraft, out: &mut Mistakes) {
     }
 }
 
-/// Every peer that both vips have, with the interface that both are on.
-fn meet<'a>(draft: &'a Draft, a: &'a VipDraft, b: &'a VipDraft) -> Option<(&'a str, &'a str)> {
+/// Where two vips hear each other: on an interface of a peer that both have, or, both by multicast, in one network.
+fn meet(draft: &Draft, a: &VipDraft, b: &VipDraft) -> Option<String> {
+    let multicast = |vip: &VipDraft| vip.settings.unicast.get().is_none_or(|u| !u.value);
+    let networks = |vip: &VipDraft| -> Vec<String> { vip.addresses.iter().filter_map(|c| network(c.value)).collect() };
+    let peer = on_one_interface(draft, a, b).map(|(peer, interface)| format!("on {interface} of {peer} too"));
+    peer.or_else(|| {
+        let there = networks(a);
+        let one = networks(b).into_iter().find(|n| there.contains(n))?;
+        (multicast(a) && multicast(b)).then(|| format!("by multicast in {one} too"))
+    })
+}
+
+/// `192.0.2.0/24` of `192.0.2.10/24`; an address alone is in no network.
+fn network(cidr: crate::units::Cidr) -> Option<String> {
+    let mask = u32::MAX.checked_shl(32 - u32::from(cidr.prefix().min(32))).unwrap_or(0);
+    let address = cidr.v4().filter(|_| cidr.prefix() < 32)?;
+    Some(format!("{}/{}", std::net::Ipv4Addr::from(u32::from(address) & mask), cidr.prefix()))
+}
+
+fn on_one_interface<'a>(draft: &'a Draft, a: &'a VipDraft, b: &'a VipDraft) -> Option<(&'a str, &'a str)> {
     let on = |vip: &'a VipDraft, peer: &str| -> Option<&'a str> {
         let own = draft.peers.iter().find(|p| p.name.value == peer).and_then(|p| p.interface.get());
         own.or(vip.settings.interface.get()).map(|i| i.value.as_str())
@@ -215,12 +233,12 @@ fn same_segment(draft: &Draft, out: &mut Mistakes) {
     for (vrid, vips) in &by_vrid {
         for (i, again) in vips.iter().enumerate().skip(1) {
             let met = vips.iter().take(i).find_map(|first| Some((first, meet(draft, first, again)?)));
-            let (Some((first, (peer, interface))), Some(here)) = (met, again.vrid.get()) else { continue };
+            let (Some((first, place)), Some(here)) = (met, again.vrid.get()) else { continue };
             let Some(there) = first.vrid.get() else { continue };
             let free = (*vrid..=255).chain(1..*vrid).find(|n| !used(n));
             out.push(
                 Diagnostic::error(codes::VRID_TAKEN, format!("vrid {vrid} stands twice on one segment"))
-                    .at(here.span, format!("of vip \"{}\", on {interface} of {peer} too", again.name.value))
+                    .at(here.span, format!("of vip \"{}\", {place}", again.name.value))
                     .at(there.span, format!("of vip \"{}\"", first.name.value))
                     .helps(free.map(|n| format!("write `vrid {n}`, which is free here"))),
             );

@@ -87,7 +87,7 @@ fn weight(vip: &VipDraft, track: &TrackDraft, out: &mut Mistakes) {
                 .at(race.best.1.span, "the owner")
                 .help(format!("write {alone}")),
         );
-    } else if weight.value.unsigned_abs() <= u16::from(race.gap()) {
+    } else if together(vip) <= u32::from(race.gap()) {
         out.push(gap(&race, weight, diagnostic).help(format!("or write {alone}")));
     } else if let Some(never) = never {
         out.push(
@@ -97,6 +97,11 @@ fn weight(vip: &VipDraft, track: &TrackDraft, out: &mut Mistakes) {
                 .help(format!("write {alone}")),
         );
     }
+}
+
+/// What all weights of a vip can move together: several small ones may bridge a gap that none does alone.
+fn together(vip: &VipDraft) -> u32 {
+    vip.settings.track.iter().filter_map(|t| t.weight.get()).map(|w| u32::from(w.value.unsigned_abs())).sum()
 }
 
 /// Explains the gap that a weight does not bridge.

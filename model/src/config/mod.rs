@@ -38,12 +38,19 @@ use serde::Serialize;
 pub const SIZE_LIMIT: usize = 1 << 20;
 
 /// One file's text and the name that people know it by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     /// As given on the command line or reached by `include`: `ha.kdl`.
     pub name: String,
     /// The whole text.
     pub text: String,
+}
+
+/// The text may hold secrets: only its length is shown.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.name, self.text.len())
+    }
 }
 
 /// Bytes of one source: where a mistake stands.

@@ -88,3 +88,79 @@ fn the_fingerprint_is_of_the_meaning() {
     assert_eq!(fingerprint(&one), fingerprint(&other));
     assert_ne!(fingerprint(&one), fingerprint(&third));
 }
+
+fn codes_of(text: &str) -> Vec<&'static str> {
+    parse(&[source(text)]).diagnostics.iter().map(|d| d.code).collect()
+}
+
+const TWO: &str = "cluster \"c\"; peer \"a\" address=\"192.0.2.1\"; peer \"b\" address=\"192.0.2.2\"\n";
+
+fn vip(name: &str, vrid: u8, rest: &str) -> String {
+    format!(
+        "vip \"{name}\" {{ address \"192.0.2.{}/24\"; interface \"eth0\"; vrid {vrid}; {rest}; }}\n",
+        200 + name.len()
+    )
+}
+
+#[test]
+fn small_weights_that_bridge_the_gap_together_are_no_warning() {
+    let checks = "check \"x\" { process \"x\"; }\ncheck \"y\" { process \"y\"; }\n";
+    let together = vip("v", 1, "priority a=100 b=90; track \"x\" weight=-6; track \"y\" weight=-6");
+    assert_eq!(codes_of(&format!("{TWO}{checks}{together}")), [] as [&str; 0]);
+}
+
+#[test]
+fn one_vrid_of_two_clusters_in_one_network_is_seen_though_they_share_no_peer() {
+    let (one, other) = (vip("v", 7, "priority a=100"), vip("vv", 7, "priority b=100"));
+    assert_eq!(codes_of(&format!("{TWO}{one}{other}")), [codes::VRID_TAKEN]);
+    let (one, other) = (vip("v", 7, "priority a=100; unicast"), vip("vv", 7, "priority b=100; unicast"));
+    assert_eq!(codes_of(&format!("{TWO}{one}{other}")), [] as [&str; 0]);
+}
+
+#[test]
+fn the_owner_of_an_address_may_have_255() {
+    let owned = "vip \"v\" { address \"192.0.2.1/24\"; interface \"eth0\"; vrid 1; priority a=255 b=100; }";
+    assert_eq!(codes_of(&format!("{TWO}{owned}")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_vip_overrides_the_defaults() {
+    let defaults = "defaults { vip { unicast; advertise \"200ms\"; preempt \"never\"; } }\n";
+    let own = vip("v", 1, "priority a=2 b=1; multicast; advertise \"3s\"");
+    let config = parse(&[source(&format!("{TWO}{defaults}{own}"))]).config.unwrap();
+    let vip = &config.vips[0];
+    assert!(!vip.unicast);
+    assert_eq!(vip.advertise.value.get(), 300);
+    assert_eq!(vip.preempt.value, Preempt::Never);
+}
+
+#[test]
+fn a_cluster_of_several_files_is_one_and_names_the_file_of_each_mistake() {
+    let files = [source(TWO), Source { name: "more.kdl".into(), text: "peer \"a\" address=\"192.0.2.9\"".into() }];
+    let parsed = parse(&files);
+    assert_eq!(parsed.diagnostics[0].code, codes::DUPLICATE);
+    assert_eq!(parsed.diagnostics[0].labels.iter().map(|(s, _)| s.source).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_in_one_run() {
+    let text =
+        format!("{TWO}vip \"v\" {{ address 192.0.2.9/24; vrid: 300; advertise 3s; priority a=1 cc=2; nonsense }}");
+    assert_eq!(
+        codes_of(&text),
+        [
+            codes::MISSING,
+            codes::UNQUOTED,
+            codes::COLON,
+            codes::OUT_OF_RANGE,
+            codes::UNQUOTED,
+            codes::UNKNOWN_PEER,
+            codes::UNKNOWN_NODE
+        ]
+    );
+}
+
+#[test]
+fn the_text_of_a_source_is_not_in_its_debug_form() {
+    assert_eq!(format!("{:?}", source("auth-pass \"hunter2\"")), "ha.kdl (19 bytes)");
+}
