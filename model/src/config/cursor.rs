@@ -113,7 +113,14 @@ impl<'n> Cursor<'n> {
 
     /// Every argument that is left.
     pub fn arguments(&mut self) -> Vec<Value<'n>> {
-        std::iter::from_fn(|| self.argument()).collect()
+        let file = self.file;
+        let arguments = self.taken.iter_mut().zip(self.node.entries()).filter(|(t, e)| !**t && e.name().is_none());
+        arguments
+            .map(|(taken, entry)| {
+                *taken = true;
+                Value::new(file, entry)
+            })
+            .collect()
     }
 
     /// A property; a second one of its name is a duplicate.

@@ -29,7 +29,7 @@ fn holds(text: &Source) {
     for (span, _) in parsed.diagnostics.iter().flat_map(|d| &d.labels) {
         assert!(span.offset + span.len <= text.text.len(), "{span:?} in {:?}", text.text);
     }
-    let _ = (words(&parsed, text), includes(text));
+    let _ = words(&parsed, text);
 }
 
 const EXAMPLES: [&str; 4] = ["proxmox-ui", "postgres-swarm", "nginx-pair", "active-active"];

@@ -100,6 +100,12 @@ pub(super) fn scan(source: usize, text: &str) -> Scanned {
         }
         if scanner.out.diagnostics.len() > MISTAKES_LIMIT {
             scanner.out.hopeless = true;
+            let here = scanner.span(before..scanner.at.min(text.len()));
+            scanner.wrong(
+                Diagnostic::error(codes::SYNTAX, format!("more than {MISTAKES_LIMIT} mistakes of form"))
+                    .at(here, "the rest was not read")
+                    .help("mend those above, and look at examples/ for how a cluster is written"),
+            );
         }
     }
     scanner.unclosed();
