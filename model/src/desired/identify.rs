@@ -50,3 +50,43 @@ pub fn identify<'a>(config: &'a Config, hostname: &str, local: &[IpAddr]) -> Res
         _ => Err(IdentifyError::Several { hostname: hostname.to_owned(), peers: show(&mut here.iter().copied()) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Source};
+
+    fn config() -> Config {
+        let text = "cluster \"t\"\npeer \"a\" address=\"10.0.0.1\"\npeer \"b.example\" address=\"10.0.0.2\"\n";
+        config::parse(&[Source { name: "ha.kdl".into(), text: text.into() }]).config.unwrap()
+    }
+
+    fn who(hostname: &str, local: &[&str]) -> Result<String, IdentifyError> {
+        let local: Vec<IpAddr> = local.iter().map(|a| a.parse().unwrap()).collect();
+        identify(&config(), hostname, &local).map(|p| p.name.clone())
+    }
+
+    #[test]
+    fn the_hostname_decides_with_or_without_its_domain() {
+        assert_eq!(who("a", &[]).unwrap(), "a");
+        assert_eq!(who("A.example.org", &["10.0.0.2"]).unwrap(), "a");
+        assert_eq!(who("b", &[]).unwrap(), "b.example");
+    }
+
+    #[test]
+    fn else_the_only_peer_whose_address_is_here() {
+        assert_eq!(who("localhost", &["127.0.0.1", "10.0.0.2"]).unwrap(), "b.example");
+    }
+
+    #[test]
+    fn nobody_and_several_are_told_with_the_peers() {
+        assert_eq!(
+            who("x", &["10.9.9.9"]).unwrap_err().to_string(),
+            "this machine (x) is none of the peers: a (10.0.0.1), b.example (10.0.0.2)"
+        );
+        assert_eq!(
+            who("x", &["10.0.0.1", "10.0.0.2"]).unwrap_err().to_string(),
+            "more than one peer claims this machine (x): a (10.0.0.1), b.example (10.0.0.2)"
+        );
+    }
+}
