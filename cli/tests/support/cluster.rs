@@ -104,6 +104,11 @@ impl Cluster {
         self.directory.path().join(format!("state{machine}"))
     }
 
+    /// The file of every hactl.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("ha.kdl")
+    }
+
     fn pid_file(&self, machine: usize, name: &str) -> PathBuf {
         self.directory.path().join(format!("{machine}.{name}.pid"))
     }
