@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::observed::Live;
-use model::plan::Plan;
+use model::plan::{Plan, Step};
 use runtime::control::{self, Reply, Request, StepResult};
 use runtime::kernel::linux::Linux;
 use serde_json::json;
@@ -17,6 +17,9 @@ use crate::{machine, node, words};
 
 /// The service takes the lock for a moment whenever it puts something right; that is no reason to be refused.
 const SERVICE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the service is asked: while a vip moves, it sees for a moment something else to do than we did.
+const RELOAD_TRIES: usize = 3;
 
 /// Makes this machine as the file says: plans, asks, performs, reads back.
 ///
@@ -37,7 +40,9 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
         }
         // The service performs under the lock of whoever asks.
         let _lock = perform::lock(&arguments.state, "apply", patience.max(SERVICE_PATIENCE))?;
-        return reload(&plan, arguments);
+        let mut again = || machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e));
+        let steps = reload(&plan, arguments, &mut again)?;
+        return reloaded(&plan, &steps, arguments);
     }
     let lock = perform::lock(&arguments.state, "apply", patience)?;
     let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
@@ -45,14 +50,7 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Failed);
     }
     // A person may have thought for long.
-    let now = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;
-    if now.steps != plan.steps {
-        return Err(Failure {
-            exit: Exit::Stale,
-            what: "this machine was changed while you were asked, and nothing was done".into(),
-            help: vec!["run apply again: it plans from what is there now".into()],
-        });
-    }
+    unchanged(&plan, &machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?)?;
     perform::perform(&plan, &lock, arguments.json, &mut |kernel| machine::plan(&desired, kernel, arguments))
 }
 
@@ -93,22 +91,53 @@ fn same_file(live: &Live, path: &Path) -> Result<(), Failure> {
     })
 }
 
+/// What was agreed to is still what there is to do; the words about it may be others, as a vip moves.
+fn unchanged(plan: &Plan, now: &Plan) -> Result<(), Failure> {
+    let essence = |s: &Step| (s.action, s.object.clone(), s.operation.clone(), s.impact);
+    if now.steps.iter().map(essence).eq(plan.steps.iter().map(essence)) {
+        return Ok(());
+    }
+    Err(Failure {
+        exit: Exit::Stale,
+        what: "this machine was changed since the plan was made, and nothing was done".into(),
+        help: vec!["run apply again: it plans from what is there now".into()],
+    })
+}
+
 /// Has the running service perform the plan, with its own eyes and hands.
-fn reload(plan: &Plan, arguments: &Arguments) -> Result<Exit, Failure> {
-    let request = Request::Reload { plan: Some(control::fingerprint(plan)) };
-    let reply = control::ask(&arguments.state, &request).map_err(|e| Failure {
-        exit: Exit::Failed,
-        what: e.to_string(),
-        help: vec!["hactl plan shows what is left to do".into()],
-    })?;
-    let steps = match reply {
-        Reply::Reloaded { steps } => steps,
-        Reply::Refused { what, help } => return Err(Failure { exit: Exit::Failed, what, help }),
-        _ => {
-            let what = "hactl run answered something else than was asked".into();
-            return Err(Failure { exit: Exit::Failed, what, help: vec!["restart it: same version?".into()] });
+fn reload(
+    plan: &Plan,
+    arguments: &Arguments,
+    again: &mut dyn FnMut() -> Result<Plan, Failure>,
+) -> Result<Vec<StepResult>, Failure> {
+    let mut print = control::fingerprint(plan);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let request = Request::Reload { plan: Some(print) };
+        let reply = control::ask(&arguments.state, &request).map_err(|e| Failure {
+            exit: Exit::Failed,
+            what: e.to_string(),
+            help: vec!["hactl plan shows what is left to do".into()],
+        })?;
+        match reply {
+            Reply::Reloaded { steps } => return Ok(steps),
+            Reply::Refused { .. } if tries < RELOAD_TRIES => {
+                let now = again()?;
+                unchanged(plan, &now)?;
+                print = control::fingerprint(&now);
+            }
+            Reply::Refused { what, help } => return Err(Failure { exit: Exit::Failed, what, help }),
+            _ => {
+                let what = "hactl run answered something else than was asked".into();
+                return Err(Failure { exit: Exit::Failed, what, help: vec!["restart it: same version?".into()] });
+            }
         }
-    };
+    }
+}
+
+/// Tells what the service did.
+fn reloaded(plan: &Plan, steps: &[StepResult], arguments: &Arguments) -> Result<Exit, Failure> {
     let failed: Vec<&StepResult> = steps.iter().filter(|step| step.error.is_some()).collect();
     match arguments.json {
         true => {
