@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use caps::{CapSet, Capability};
 use sd_notify::NotifyState;
@@ -72,7 +73,6 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
             let what = format!("no control socket, so status, plan and apply cannot ask this run: {e}");
             tracing::error!("{what}");
             state.warn(&what);
-            std::mem::forget(asked_sender);
         }
     }
     let mut machine = Machine::new(&options.state);
@@ -101,6 +101,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         fights: Fights::default(),
         mastered: BTreeSet::new(),
         fighting: false,
+        retry: Duration::ZERO,
         work: None,
         wanted: None,
         not_before: None,

@@ -110,6 +110,8 @@ pub(super) struct Daemon {
     pub mastered: BTreeSet<String>,
     /// Somebody undoes again and again what is put right.
     pub fighting: bool,
+    /// How long the last step that failed waits for the next try.
+    pub retry: Duration,
     /// The look at the machine that is under way.
     pub work: Option<(Cause, JoinHandle<Outcome>)>,
     /// The next one.
@@ -243,7 +245,9 @@ impl Daemon {
                 }
                 let pause = self.fights.pause(clock::now());
                 self.fighting = pause.is_some();
-                if failed { AGAIN } else { pause.unwrap_or(Duration::ZERO) }
+                // What cannot be put right now (a read-only /proc/sys) is not tried every second for ever.
+                self.retry = if failed { (self.retry * 2).clamp(AGAIN, LOOK) } else { Duration::ZERO };
+                if failed { self.retry } else { pause.unwrap_or(Duration::ZERO) }
             }
             Ok(Outcome::Busy) => {
                 self.want(cause);
