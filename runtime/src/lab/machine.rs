@@ -24,6 +24,7 @@ const WAITING: usize = 64;
 pub fn case(name: &str) -> Result<(), String> {
     let told = |e: sandbox::SandboxError| e.to_string();
     sandbox::die_with_parent().map_err(told)?;
+    sandbox::hear_signals().map_err(told)?;
     sandbox::leave().map_err(told)?;
     let mut machine = std::process::Command::new(sandbox::own_program())
         .args(["lab-inside", "machine", name])

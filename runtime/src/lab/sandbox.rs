@@ -78,7 +78,7 @@ pub fn die_with_parent() -> Result<(), SandboxError> {
 }
 
 /// Signals that ask a process to end, blocked in this thread and those that it will start, to be waited for with
-/// [`SigSet::wait`]. A child process starts with none blocked.
+/// [`SigSet::wait`]. A child process inherits this: see [`hear_signals`].
 ///
 /// # Errors
 /// The kernel's.
@@ -86,6 +86,14 @@ pub fn hold_signals() -> Result<SigSet, SandboxError> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block().map_err(|e| failed("holding signals", e))?;
     Ok(signals)
+}
+
+/// Blocks no signal in this thread and what it starts, whatever the parent held.
+///
+/// # Errors
+/// The kernel's.
+pub fn hear_signals() -> Result<(), SandboxError> {
+    SigSet::empty().thread_set_mask().map_err(|e| failed("hearing signals", e))
 }
 
 /// This program's own file, to be started again in another role.
