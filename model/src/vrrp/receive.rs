@@ -7,7 +7,7 @@ use super::packet::{Advert, Body};
 use super::timing;
 use super::turn::Turn;
 use crate::config::{Preempt, Version};
-use crate::units::{Centiseconds, Moment};
+use crate::units::{Centiseconds, Moment, Priority};
 
 /// Adverts out of turn between two scheduled ones: enough to answer every real rival of a segment, few enough that a
 /// flood of forged ones is not answered with a flood.
@@ -72,7 +72,9 @@ impl Instance {
             }
             return;
         }
-        let equal_but_higher = advert.priority == own && self.source().is_some_and(|ours| source > ours);
+        // RFC 9568 §7.1: the owner of the addresses hears no other master, not even one that says that it owns them too.
+        let owner = own == Priority::OWNER.get();
+        let equal_but_higher = !owner && advert.priority == own && self.source().is_some_and(|ours| source > ours);
         if advert.priority > own || equal_but_higher {
             let why = match equal_but_higher {
                 false => format!("master {source} has priority {}, ours is {own}", advert.priority),

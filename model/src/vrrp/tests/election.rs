@@ -194,3 +194,14 @@ fn a_thousand_vips_move_in_one_tick_and_stay() {
     assert_eq!(status.len(), 1000);
     assert!(status.iter().all(|s| s.state == VipState::Master && s.became_master == 1 && s.sent == 47));
 }
+
+#[test]
+fn an_owner_keeps_its_addresses_whoever_else_says_that_it_owns_them() {
+    let mut bench = Bench::up(Settings { priority: Priority::OWNER, ..settings() });
+    assert_eq!(bench.state(), VipState::Master);
+    let effects = bench.hear(PEER, 255);
+    assert_eq!(bench.state(), VipState::Master);
+    assert_eq!(kinds(&effects), ["advert 255", "announce"]);
+    let what = "192.0.2.12 also says that it is master, with priority 255; ours is 255".to_owned();
+    assert_eq!(events(&effects), [&Event::Warning { vip: "ui".into(), what }]);
+}
