@@ -199,7 +199,7 @@ pub(super) fn expect(c: &mut Cursor<'_>, out: &mut Mistakes) -> Option<u16> {
 }
 
 fn url(v: &Value<'_>, out: &mut Mistakes) -> Option<(SocketAddr, String)> {
-    const URL: scalar::What = scalar::What { a: "a URL", example: "\"http://127.0.0.1:8008/primary\"" };
+    const URL: scalar::What<'_> = scalar::What { a: "a URL", example: "\"http://127.0.0.1:8008/primary\"" };
     let text = v.text(URL, out)?.value;
     let wrong = |label: &str| v.wrong(codes::BAD_URL, format!("\"{text}\" cannot be asked"), label);
     let Some(rest) = text.strip_prefix("http://") else {
@@ -260,7 +260,7 @@ pub(super) fn sysctl(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<SysctlDraf
 }
 
 fn sysctl_key(v: &Value<'_>, out: &mut Mistakes) -> Option<Spanned<String>> {
-    const KEY: scalar::What = scalar::What { a: "a sysctl", example: "\"net.ipv4.ip_nonlocal_bind\"" };
+    const KEY: scalar::What<'_> = scalar::What { a: "a sysctl", example: "\"net.ipv4.ip_nonlocal_bind\"" };
     let key = v.text(KEY, out)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '*' | ':' | '@');
     let parts = key.value.split(['.', '/']);
@@ -290,6 +290,9 @@ fn sysctl_key(v: &Value<'_>, out: &mut Mistakes) -> Option<Spanned<String>> {
 }
 
 fn sysctl_value(v: &Value<'_>, out: &mut Mistakes) -> Option<String> {
+    if !v.plain(scalar::What { a: "a sysctl's value", example: "1" }, out) {
+        return None;
+    }
     match v.value {
         KdlValue::Integer(n) => Some(n.to_string()),
         KdlValue::String(s) if !s.is_empty() && s.len() <= 255 && !s.contains(['\n', '\0']) => Some(s.clone()),

@@ -10,24 +10,24 @@ use super::cursor::{Cursor, Value};
 use super::file::{Field, Spanned};
 use super::mistakes::{Mistakes, did_you_mean};
 use super::{Diagnostic, Secret, codes};
-use crate::units::{Cidr, InterfaceName, parse_duration};
+use crate::units::{Cidr, InterfaceName, UnitError, parse_duration};
 
 /// What a value is, in words: `an address`, and an example as it is written.
 #[derive(Clone, Copy)]
-pub(super) struct What {
-    pub a: &'static str,
+pub(super) struct What<'a> {
+    pub a: &'a str,
     pub example: &'static str,
 }
 
-pub(super) const NAME: What = What { a: "a name", example: "\"web\"" };
-pub(super) const ADDRESS: What = What { a: "an address", example: "\"192.0.2.11\"" };
-pub(super) const CIDR: What = What { a: "an address with its prefix", example: "\"192.0.2.10/24\"" };
-pub(super) const ENDPOINT: What = What { a: "an address with a port", example: "\"192.0.2.11:5432\"" };
-pub(super) const DURATION: What = What { a: "a duration", example: "\"2s\"" };
-pub(super) const INTERFACE: What = What { a: "an interface", example: "\"eth0\"" };
-pub(super) const PATH: What = What { a: "a path", example: "\"/usr/local/sbin/notify.sh\"" };
-pub(super) const WORD: What = What { a: "a word", example: "\"never\"" };
-pub(super) const SECRET: What = What { a: "a password", example: "(env)\"VIP_AUTH_PASS\"" };
+pub(super) const NAME: What<'_> = What { a: "a name", example: "\"web\"" };
+pub(super) const ADDRESS: What<'_> = What { a: "an address", example: "\"192.0.2.11\"" };
+pub(super) const CIDR: What<'_> = What { a: "an address with its prefix", example: "\"192.0.2.10/24\"" };
+pub(super) const ENDPOINT: What<'_> = What { a: "an address with a port", example: "\"192.0.2.11:5432\"" };
+pub(super) const DURATION: What<'_> = What { a: "a duration", example: "\"2s\"" };
+pub(super) const INTERFACE: What<'_> = What { a: "an interface", example: "\"eth0\"" };
+pub(super) const PATH: What<'_> = What { a: "a path", example: "\"/usr/local/sbin/notify.sh\"" };
+pub(super) const WORD: What<'_> = What { a: "a word", example: "\"never\"" };
+pub(super) const SECRET: What<'_> = What { a: "a password", example: "(env)\"VIP_AUTH_PASS\"" };
 
 /// What a priority is called in sentences.
 pub(super) const PRIORITY: &str = "a priority";
@@ -46,16 +46,16 @@ impl<'n> Value<'n> {
     }
 
     /// Reports a type annotation, which only secrets take.
-    fn plain(&self, what: What, out: &mut Mistakes) -> bool {
+    pub fn plain(&self, what: What<'_>, out: &mut Mistakes) -> bool {
         let Some(ty) = self.ty else { return true };
         out.push(match ty {
             "env" | "file" | "credential" => self
                 .wrong(
                     codes::LATER_ANNOTATION,
                     format!("{} cannot be taken from elsewhere in this version", what.a),
-                    format!("({ty}) stands only before a key or a password"),
+                    format!("({ty}) is read only behind `key` and `auth-pass`"),
                 )
-                .help(format!("write it out: {}", what.example)),
+                .help(format!("write the value itself, as in {}", what.example)),
             _ => self
                 .wrong(codes::ANNOTATION, format!("there is no ({ty}) in this language"), "unknown annotation")
                 .help(format!("write {}", what.example)),
@@ -64,7 +64,7 @@ impl<'n> Value<'n> {
     }
 
     /// A text.
-    pub fn text(&self, what: What, out: &mut Mistakes) -> Option<Spanned<String>> {
+    pub fn text(&self, what: What<'_>, out: &mut Mistakes) -> Option<Spanned<String>> {
         if !self.plain(what, out) {
             return None;
         }
@@ -108,6 +108,9 @@ impl<'n> Value<'n> {
 
     /// A whole number within a range.
     pub fn number(&self, what: &str, range: RangeInclusive<i64>, out: &mut Mistakes) -> Option<Spanned<i64>> {
+        if !self.plain(What { a: what, example: "51" }, out) {
+            return None;
+        }
         let (low, high) = (range.start(), range.end());
         let number = match self.value {
             KdlValue::Integer(n) => i64::try_from(*n).ok(),
@@ -289,16 +292,15 @@ impl<'n> Value<'n> {
     /// The name of an interface.
     pub fn interface(&self, out: &mut Mistakes) -> Option<Spanned<InterfaceName>> {
         let text = self.text(INTERFACE, out)?;
-        match text.value.parse() {
+        // nft takes `*` for a pattern and cannot quote the others; the kernel would have them.
+        let odd = text.value.contains(['*', '"', '\\']).then(|| "nftables cannot name it".to_owned());
+        let name = text.value.parse().map_err(|e: UnitError| e.to_string());
+        match name.and_then(|name| odd.map_or(Ok(name), Err)) {
             Ok(name) => Some(self.spanned(name)),
             Err(why) => {
                 out.push(
-                    self.wrong(
-                        codes::BAD_INTERFACE,
-                        format!("{} cannot be an interface", self.shown()),
-                        why.to_string(),
-                    )
-                    .help("write its name as `ip link` shows it, as in \"eth0\""),
+                    self.wrong(codes::BAD_INTERFACE, format!("{} cannot be an interface", self.shown()), why)
+                        .help("write its name as `ip link` shows it, as in \"eth0\""),
                 );
                 None
             }

@@ -312,7 +312,7 @@ pub struct Service {
 /// A sysctl beyond the implied ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sysctl {
-    /// Dotted as people write it: `net.ipv4.ip_nonlocal_bind`.
+    /// Dotted, `net.ipv4.ip_nonlocal_bind`; the dots of an interface's name as `/`, as in sysctl(8).
     pub key: String,
     /// As it is written to `/proc/sys`.
     pub value: String,

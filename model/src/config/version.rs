@@ -11,13 +11,13 @@ use crate::units::show_duration;
 
 /// The longest interval of version 3: 12 bits of centiseconds (RFC 9568 §5.2.7).
 const LONGEST_V3: Duration = Duration::from_millis(40_950);
-/// The longest interval that both versions carry: 8 bits of seconds in version 2 (RFC 3768 §5.3.7), and the 12 bits.
+/// The longest interval that both versions carry; version 2 alone would go to 255 s (RFC 3768 §5.3.7), which nobody
+/// who wants to be highly available waits for.
 const LONGEST_V2: Duration = Duration::from_secs(40);
 /// Bytes of VRRPv2's password (RFC 2338 §5.3.6.1).
 const PASSWORD: usize = 8;
-/// IPv4 addresses that one advert carries in Ethernet's 1500 bytes: less 20 of IPv4 and 8 of VRRP (and 8 of the
-/// password), 4 each; the packet's own count would allow 255.
-const ADDRESSES: usize = 255;
+/// Addresses that one advert carries: its count is a byte (RFC 9568 §5.2.5), and Ethernet's 1500 bytes hold as many.
+const ADDRESSES: usize = crate::vrrp::packet::MAX_ADDRESSES;
 
 pub(super) fn check(vip: &VipDraft, out: &mut Mistakes) {
     password(vip, out);
@@ -74,7 +74,11 @@ fn interval(vip: &VipDraft, out: &mut Mistakes) {
             return;
         }
         let whole = Duration::from_secs(d.as_secs().clamp(1, LONGEST_V2.as_secs()));
-        let diagnostic = wrong(format!("version 2 cannot advertise every {shown}"), "whole seconds, 1 to 40");
+        let title = match d > LONGEST_V2 {
+            true => format!("{shown} is too long to advertise in"),
+            false => format!("version 2 cannot advertise every {shown}"),
+        };
+        let diagnostic = wrong(title, "whole seconds, 1 to 40");
         let diagnostic = match (&vip.settings.version, &vip.settings.auth_pass) {
             (Field::Good(v), _) => diagnostic.at(v.span, "version 2 is asked for here"),
             (_, Field::Good(p)) => diagnostic.at(p.span, "a password means version 2"),
