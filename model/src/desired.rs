@@ -7,9 +7,8 @@ mod identify;
 mod sysctls;
 
 pub use build::desire;
-pub use facts::preempt as preempt_words;
 pub use identify::{IdentifyError, identify};
-pub use sysctls::{conf, same_value};
+pub use sysctls::{FORWARD_EVERYWHERE, conf, is_forwarding, same_value};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

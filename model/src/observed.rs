@@ -97,6 +97,16 @@ pub struct Record {
     pub tables: BTreeMap<String, Fingerprint>,
 }
 
+impl Record {
+    /// What the record says of a table from now on (`None`: nothing).
+    pub fn put_table(&mut self, table: &str, fingerprint: Option<Fingerprint>) {
+        match fingerprint {
+            Some(fingerprint) => self.tables.insert(table.to_owned(), fingerprint),
+            None => self.tables.remove(table),
+        };
+    }
+}
+
 /// A sysctl's value before hactl set it; where both are the same it was found so, and `destroy` leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -116,7 +126,7 @@ pub struct VipFacts {
     /// Where they are held on this machine.
     pub interface: InterfaceName,
     /// Every other setting by its name in the language, as text: `priority`, `vrid`, `preempt`…; a secret's value is
-    /// `(secret)` with a fingerprint of where it is taken from.
+    /// `(secret)` with where it is taken from.
     pub settings: BTreeMap<String, String>,
 }
 

@@ -11,7 +11,7 @@ mod elements;
 mod show;
 
 pub use compare::same;
-pub use show::{arranged, counts, shortened, without_counters};
+pub use show::{BackendNames, arranged, counts, shortened, without_counters};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::balance::Balancer;
 use crate::config::Balance;
-use crate::desired::{Desired, DesiredService};
+use crate::desired::{Desired, DesiredService, DesiredSysctl};
 use crate::observed::{Live, Observed};
 use crate::units::InterfaceName;
 use elements::{Layout, elements};
@@ -44,6 +44,19 @@ pub fn backends_set(service: &str) -> String {
 /// Chain that picks the backend of a service's new flow.
 pub fn service_chain(service: &str) -> String {
     format!("svc_{service}")
+}
+
+/// Every backend's name, where its service is on this machine.
+pub fn backend_names(desired: &Desired) -> BackendNames {
+    let names = |s: &DesiredService| {
+        s.backends.iter().filter_map(|b| Some((slot_value(v4(&b.target)?), b.name.clone()))).collect()
+    };
+    desired.services.iter().map(|s| (slots_map(&s.name), names(s))).collect()
+}
+
+/// A backend as nft writes it in a map.
+fn slot_value(backend: SocketAddrV4) -> String {
+    format!("{} . {}", backend.ip(), backend.port())
 }
 
 /// The backend of each slot, in order; empty where all are down.
@@ -94,7 +107,10 @@ fn turned_on(desired: &Desired, observed: &Observed) -> BTreeSet<InterfaceName> 
             Some(record) => Some(&record.before),
             None => observed.sysctls.get(&key),
         };
-        let asked_for = desired.sysctls.get(&key).is_some_and(|s| s.reasons.iter().any(|r| r.what == "sysctl"));
+        let asked_for = crate::desired::FORWARD_EVERYWHERE.into_iter().chain([key.as_str()]).any(|key| {
+            let in_file = |s: &DesiredSysctl| s.value != "0" && s.reasons.iter().any(|r| r.what == "sysctl");
+            desired.sysctls.get(key).is_some_and(in_file)
+        });
         !asked_for && before.is_none_or(|v| v.trim() == "0")
     };
     served(desired).into_iter().filter(by_us).collect()
@@ -128,12 +144,12 @@ fn sets(blocks: &mut Vec<String>, desired: &Desired, live: &Live) {
     for service in &desired.services {
         let down = live.down.get(&service.name).cloned().unwrap_or_default();
         let slots = slots(service, &down);
-        let slots = slots.iter().enumerate().map(|(n, b)| format!("{n} : {} . {}", b.ip(), b.port())).collect();
+        let slots = slots.iter().enumerate().map(|(n, b)| format!("{n} : {}", slot_value(*b))).collect();
         // `typeof jhash …` would make nft 1.0.6 crash when it lists the map.
         let kind = format!("typeof numgen inc mod {} : ip daddr . tcp dport", service.slots);
         blocks.push(set(&format!("map {}", slots_map(&service.name)), &[&kind], (Layout::Fives, slots)));
         let targets: BTreeSet<SocketAddrV4> = service.backends.iter().filter_map(|b| v4(&b.target)).collect();
-        let targets = targets.iter().map(|b| format!("{} . {} counter packets 0 bytes 0", b.ip(), b.port())).collect();
+        let targets = targets.iter().map(|b| format!("{} counter packets 0 bytes 0", slot_value(*b))).collect();
         let name = format!("set {}", backends_set(&service.name));
         blocks.push(set(&name, &["type ipv4_addr . inet_service", "counter"], (Layout::Lines, targets)));
     }

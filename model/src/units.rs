@@ -205,6 +205,16 @@ impl Cidr {
     pub fn prefix(self) -> u8 {
         self.prefix
     }
+
+    /// Whether an address lies in this network.
+    pub fn contains(self, other: IpAddr) -> bool {
+        let differing = match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(u32::from(a) ^ u32::from(b)) << 96,
+            (IpAddr::V6(a), IpAddr::V6(b)) => u128::from(a) ^ u128::from(b),
+            _ => return false,
+        };
+        differing.leading_zeros() >= u32::from(self.prefix)
+    }
 }
 
 impl fmt::Display for Cidr {

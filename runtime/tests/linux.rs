@@ -242,7 +242,7 @@ fn a_table_is_loaded_replaced_and_deleted_and_no_other_is_touched() {
         assert_ne!(listed.contains("set a"), listed.contains("set b"), "replaced, not merged: {listed}");
     }
     for _ in 0..2 {
-        machine.kernel.perform(&Operation::DeleteTable { table: "ip hactl".into() }).unwrap();
+        machine.kernel.perform(&Operation::DeleteTable { table: "ip hactl".into(), record: None }).unwrap();
         assert!(machine.see().tables.is_empty() && machine.see().record.tables.is_empty());
     }
     assert_eq!(shell("nft list table ip other"), others);
@@ -262,7 +262,7 @@ fn a_table_that_is_not_ours_is_refused() {
     let mut machine = Machine::new();
     shell("nft 'table ip filter {}'");
     for operation in [
-        Operation::DeleteTable { table: "ip filter".into() },
+        Operation::DeleteTable { table: "ip filter".into(), record: None },
         Operation::LoadTable { table: "ip filter".into(), text: "table ip filter {}".into(), record: None },
     ] {
         assert!(machine.kernel.perform(&operation).is_err());

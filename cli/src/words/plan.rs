@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use model::desired::Reason;
 use model::plan::{Action, Impact, Note, Operation, Plan, Step};
-use model::rules;
+use model::rules::{self, BackendNames};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -26,7 +26,7 @@ pub fn text(plan: &Plan, file: &str) -> String {
     let counts = if plan.steps.is_empty() { "no changes".to_owned() } else { counts(plan) };
     line(&mut out, &format!("{}{cluster} · {counts}\n", plan.peer));
     for step in &plan.steps {
-        self::step(&mut out, step);
+        self::step(&mut out, step, &plan.backends);
     }
     for note in &plan.notes {
         self::note(&mut out, note);
@@ -115,7 +115,7 @@ pub fn sign(action: Action) -> (&'static str, Style) {
     (sign, Style::new().fg_color(Some(colour.into())))
 }
 
-fn step(out: &mut String, step: &Step) {
+fn step(out: &mut String, step: &Step, names: &BackendNames) {
     let (sign, style) = sign(step.action);
     let colon =
         if step.what.starts_with(|c: char| c.is_ascii_digit()) && step.object.starts_with("nft") { ":" } else { "" };
@@ -127,7 +127,7 @@ fn step(out: &mut String, step: &Step) {
     for detail in &step.details {
         line(out, &format!("      {detail}"));
     }
-    table(out, step);
+    table(out, step, names);
 }
 
 fn reasons(step: &Step) -> String {
@@ -144,13 +144,13 @@ fn reasons(step: &Step) -> String {
 }
 
 /// The text of a new table, or what changes in one that is there.
-fn table(out: &mut String, step: &Step) {
+fn table(out: &mut String, step: &Step, names: &BackendNames) {
     let Operation::LoadTable { text, .. } = &step.operation else { return };
-    let after = shown(text);
+    let after = shown(text, names);
     match (&step.undo, step.action) {
         (_, Action::Adopt) => {}
         (Operation::LoadTable { text: before, .. }, _) => {
-            let before = shown(before);
+            let before = shown(before, names);
             let diff = TextDiff::from_lines(&before, &after);
             for (n, group) in diff.grouped_ops(2).iter().enumerate() {
                 if n > 0 {
@@ -177,8 +177,8 @@ fn changed(out: &mut String, tag: ChangeTag, text: &str) {
 }
 
 /// A table for the eye: slots in a line, counters at rest, nft's tabs as blanks.
-fn shown(text: &str) -> String {
-    rules::shortened(&rules::arranged(&rules::without_counters(text)))
+fn shown(text: &str, names: &BackendNames) -> String {
+    rules::shortened(&rules::arranged(&rules::without_counters(text)), names)
         .replace(" counter packets 0 bytes 0", " counter")
         .replace('\t', "    ")
 }

@@ -14,7 +14,10 @@ const NODES: [&str; 8] = ["cluster", "peer", "check", "vip", "service", "sysctl"
 /// What later versions bring, and what to do until then.
 const LATER: [(&str, &str); 3] = [
     ("group", "leave it out; track the same checks in both vips, so that they change state together"),
-    ("firewall", "leave it out; nothing is opened or closed here: let port and backends through in your own nftables table"),
+    (
+        "firewall",
+        "leave it out; nothing is opened or closed here: let port and backends through in your own nftables table",
+    ),
     ("observe", "leave it out; `hactl status --json` says the same"),
 ];
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Desired, DesiredVip, Reach};
-use crate::balance::stable_hash;
 use crate::config::{Check, CheckKind, Checksum, Pace, Preempt, Probe, ProbeKind, Secret, Version};
 use crate::observed::VipFacts;
 use crate::units::show_duration;
@@ -42,7 +41,7 @@ impl Desired {
 }
 
 /// A preempt setting as the language has it.
-pub fn preempt(preempt: Preempt) -> String {
+fn preempt(preempt: Preempt) -> String {
     match preempt {
         Preempt::Immediately => "always".to_owned(),
         Preempt::After(delay) => format!("after {}", show_duration(delay)),
@@ -60,11 +59,11 @@ fn reach(reach: &Reach) -> String {
     }
 }
 
-/// Where a secret is taken from. One that stands in the file itself has 12 bits of a hash beside it: enough to see
-/// that it changed, of no use to guess it by, and whoever reads the file has it anyway.
+/// Where a secret is taken from; of its value nothing, not even a hash: a record or a plan is read by more people than
+/// the file. That a value changed is not seen here, wherever it is taken from: a reload resolves all of them anew.
 fn secret(secret: &Secret) -> String {
     match secret {
-        Secret::Literal(text) => format!("(secret) #{:03x}", stable_hash(text.as_bytes()) & 0xfff),
+        Secret::Literal(_) => "(secret)".to_owned(),
         Secret::Env(name) => format!("(secret) from env {name}"),
         Secret::File(path) => format!("(secret) from file {path}"),
         Secret::Credential(name) => format!("(secret) from credential {name}"),

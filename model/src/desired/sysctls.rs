@@ -14,19 +14,12 @@ pub fn conf(interface: &InterfaceName, setting: &str) -> String {
     format!("net.ipv4.conf.{}.{setting}", interface.as_str().replace('.', "/"))
 }
 
-/// A key as the file has it, dotted: sysctl(8) takes the first separator for the one that is meant.
-fn dotted(key: &str) -> String {
-    match key.find(['.', '/']).map(|n| key.as_bytes().get(n)) {
-        Some(Some(b'/')) => key
-            .chars()
-            .map(|c| match c {
-                '/' => '.',
-                '.' => '/',
-                c => c,
-            })
-            .collect(),
-        _ => key.to_owned(),
-    }
+/// Keys whose write sets `forwarding` of every interface to the same.
+pub const FORWARD_EVERYWHERE: [&str; 2] = ["net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"];
+
+/// Whether the key is one interface's `forwarding`, and not that of all.
+pub fn is_forwarding(key: &str) -> bool {
+    key.starts_with("net.ipv4.conf.") && key.ends_with(".forwarding") && !FORWARD_EVERYWHERE.contains(&key)
 }
 
 /// Whether two values of a sysctl are the same: the kernel separates the numbers of a list with tabs.
@@ -49,7 +42,7 @@ pub(super) fn sysctls(
     }
     for service in services {
         let Some(vip) = vips.iter().find(|v| v.name == service.vip) else { continue };
-        let reason = Reason { what: format!("service.{}", service.name), at: service.at.clone() };
+        let reason = needed_by(service);
         imply(&mut all, conf(&vip.interface, "forwarding"), ("1", reason.clone()));
         // One-armed: clients and backends share a segment, and a redirect would send them past the translation. The
         // kernel sends one unless both are 0.
@@ -58,9 +51,14 @@ pub(super) fn sysctls(
     }
     let mut contradictions = vec![];
     for sysctl in written {
-        let (key, value) = (dotted(&sysctl.key), sysctl.value.trim().to_owned());
+        let (key, value) = (sysctl.key.clone(), sysctl.value.trim().to_owned());
         let reason = Reason { what: "sysctl".to_owned(), at: sysctl.at.clone() };
+        let needing: Vec<Reason> = services.iter().map(needed_by).collect();
         match all.get_mut(&key) {
+            None if FORWARD_EVERYWHERE.contains(&key.as_str()) && value == "0" && !needing.is_empty() => {
+                let at = sysctl.at.clone();
+                contradictions.push(Contradiction { key, value, at, needed: "1".to_owned(), reasons: needing });
+            }
             None => _ = all.insert(key, DesiredSysctl { value, reasons: vec![reason] }),
             Some(implied) if same_value(&implied.value, &value) => implied.reasons.push(reason),
             Some(implied) => contradictions.push(Contradiction {
@@ -73,6 +71,10 @@ pub(super) fn sysctls(
         }
     }
     (all, contradictions)
+}
+
+fn needed_by(service: &DesiredService) -> Reason {
+    Reason { what: format!("service.{}", service.name), at: service.at.clone() }
 }
 
 fn imply(all: &mut BTreeMap<String, DesiredSysctl>, key: String, (value, reason): (&str, Reason)) {

@@ -56,9 +56,14 @@ fn recorded<'a>((interface, cidr): Place<'_>, observed: &'a Observed) -> Option<
 }
 
 fn remove(place: Place<'_>, observed: &Observed) -> Step {
-    let (what, impact) = match recorded(place, observed) {
-        Some((name, true)) => (format!("is no longer vip.{name}'s"), Impact::Interrupts),
-        _ => ("is left over from a `hactl run` that did not end cleanly".to_owned(), Impact::Deletes),
+    let left_over = || "is left over from a `hactl run` that did not end cleanly".to_owned();
+    let broken = |detail: &str| (vec![detail.to_owned()], Impact::Interrupts);
+    let (what, (details, impact)) = match (recorded(place, observed), &observed.service) {
+        (Some((name, true)), _) => {
+            (format!("is no longer vip.{name}'s"), broken("this machine holds it: connections to it break"))
+        }
+        (_, Some(_)) => (left_over(), (vec![], Impact::Deletes)),
+        (_, None) => (left_over(), broken("whoever still reaches it on this machine is cut off")),
     };
     let (interface, cidr) = (place.0.clone(), place.1);
     Step {
@@ -68,10 +73,7 @@ fn remove(place: Place<'_>, observed: &Observed) -> Step {
         operation: Operation::DeleteAddress { interface: interface.clone(), cidr },
         undo: Operation::AddAddress { interface, cidr },
         reasons: vec![],
-        details: match impact {
-            Impact::Interrupts => vec!["this machine holds it: connections to it break".to_owned()],
-            _ => vec![],
-        },
+        details,
         impact,
     }
 }

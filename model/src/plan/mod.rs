@@ -1,6 +1,7 @@
 //! (Desired, Observed) -> [`Plan`]: ordered steps, each with its reason, its effect on traffic and its undo.
 
 mod addresses;
+mod beyond;
 mod notes;
 mod sysctls;
 mod tables;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{Desired, Fingerprint, Reason};
 use crate::observed::{Observed, SysctlBefore, VipFacts};
+use crate::rules::BackendNames;
 use crate::units::{Cidr, InterfaceName};
 
 /// What changes on one machine, in the order it is done. The same inputs give the same bytes.
@@ -25,6 +27,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What a reader has to know and no step does.
     pub notes: Vec<Note>,
+    /// Names of the backends, for whoever shows a table's slots.
+    pub backends: BackendNames,
 }
 
 /// One change of one object.
@@ -110,10 +114,12 @@ pub enum Operation {
         /// [`crate::observed::Record::tables`] from then on (`None`: forget it).
         record: Option<Fingerprint>,
     },
-    /// Delete one of our tables where it exists, and forget the record of it.
+    /// Delete one of our tables where it exists.
     DeleteTable {
         /// `ip hactl`.
         table: String,
+        /// [`crate::observed::Record::tables`] from then on (`None`: forget it).
+        record: Option<Fingerprint>,
     },
     /// Add an address with our mark; an equal one of ours is success, an unmarked one an error.
     AddAddress {
@@ -190,7 +196,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     steps.extend(vips::drop(Some(desired), observed));
     steps.extend(tables::delete(Some(desired), observed));
     steps.extend(sysctls::restore(Some(desired), observed));
-    Plan { cluster: desired.cluster.clone(), peer: desired.peer.clone(), steps, notes }
+    let (cluster, peer) = (desired.cluster.clone(), desired.peer.clone());
+    Plan { cluster, peer, steps, notes, backends: crate::rules::backend_names(desired) }
 }
 
 /// What takes back everything that hactl put on a machine, and nothing else.
@@ -199,8 +206,11 @@ pub fn teardown(peer: &str, observed: &Observed) -> Plan {
     steps.extend(addresses::remove_all(observed));
     steps.extend(tables::delete(None, observed));
     steps.extend(sysctls::restore(None, observed));
-    Plan { cluster: String::new(), peer: peer.to_owned(), steps, notes: notes::of_teardown(observed) }
+    let (cluster, backends) = (String::new(), BackendNames::new());
+    Plan { cluster, peer: peer.to_owned(), steps, notes: notes::of_teardown(observed), backends }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth_tests;

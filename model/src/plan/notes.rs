@@ -1,14 +1,16 @@
 //! What a reader has to know and no step does.
 
-use super::Note;
+use super::{Note, beyond, sysctls};
 use crate::desired::{Desired, Reach, TCP_LOOSE};
-use crate::observed::Observed;
+use crate::observed::{Observed, SysctlBefore};
 
 /// Everything that keeps the machine from being what the file says, and what it will not do although it is.
 pub(super) fn notes(desired: &Desired, observed: &Observed) -> Vec<Note> {
     let mut notes = contradictions(desired);
     notes.extend(interfaces(desired, observed));
     notes.extend(missing_sysctls(desired, observed));
+    notes.extend(kept_sysctls(desired, observed));
+    notes.extend(beyond::notes(desired, observed));
     let loose = observed.sysctls.get(TCP_LOOSE).is_some_and(|v| v.trim() == "0");
     let set_here = desired.sysctls.get(TCP_LOOSE).is_some_and(|s| s.value != "0");
     if let (true, false, Some(service)) = (loose, set_here, desired.services.first()) {
@@ -98,11 +100,29 @@ fn missing_sysctls(desired: &Desired, observed: &Observed) -> Vec<Note> {
         if !of_missing {
             notes.push(Note {
                 blocks: true,
-                what: format!("this kernel has no sysctl {key}"),
-                remedy: "load the module that brings it, or correct the name".to_owned(),
+                what: format!("there is no sysctl {key} on {}", desired.peer),
+                remedy: "load the module that brings it, or correct the name; a recording made for another file may \
+                         lack it: make it anew with hactl snapshot"
+                    .to_owned(),
                 at: wanted.reasons.first().map(|r| r.at.clone()),
             });
         }
     }
     notes
+}
+
+fn kept_sysctls(desired: &Desired, observed: &Observed) -> Vec<Note> {
+    let record = observed.record.sysctls.iter();
+    let kept = record.filter(|(key, _)| !desired.sysctls.contains_key(*key) && sysctls::stays(desired, key));
+    let changed = kept.filter(|(_, r)| r.before != r.ours);
+    let note = |(key, record): (&String, &SysctlBefore)| Note {
+        blocks: false,
+        what: format!(
+            "sysctl {key} stays {}: putting back {} would stop forwarding everywhere",
+            record.ours, record.before
+        ),
+        remedy: "it is put back by destroy, or when no service is left here".to_owned(),
+        at: None,
+    };
+    changed.map(note).collect()
 }

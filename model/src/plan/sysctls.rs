@@ -1,7 +1,7 @@
 //! Sysctls: set what is needed, put back what no longer is, leave what somebody else changed since.
 
 use super::{Action, Impact, Operation, Step};
-use crate::desired::{Desired, same_value};
+use crate::desired::{Desired, FORWARD_EVERYWHERE, is_forwarding, same_value};
 use crate::observed::{Observed, SysctlBefore};
 
 /// One sysctl as it is and as it was recorded.
@@ -40,7 +40,10 @@ impl Found<'_> {
 /// Those that are not as they should be, and those that were found so and are not recorded yet.
 pub(super) fn set(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let mut steps = vec![];
-    for (key, wanted) in &desired.sysctls {
+    // What changes every interface comes before what is said of one.
+    let (wide, narrow): (Vec<_>, Vec<_>) =
+        desired.sysctls.iter().partition(|(key, _)| FORWARD_EVERYWHERE.contains(&key.as_str()));
+    for (key, wanted) in wide.into_iter().chain(narrow) {
         // A key that the kernel lacks has a note.
         let Some(value) = observed.sysctls.get(key) else { continue };
         let found = Found { key, value, record: observed.record.sysctls.get(key) };
@@ -80,9 +83,15 @@ fn set_one(found: &Found<'_>, wanted: &str) -> Option<Step> {
     }
 }
 
+/// Whether a key of the record is to stay although the file no longer has it: to put it back would take `forwarding`
+/// from the interfaces that still need it.
+pub(super) fn stays(desired: &Desired, key: &str) -> bool {
+    FORWARD_EVERYWHERE.contains(&key) && desired.sysctls.keys().any(|k| is_forwarding(k))
+}
+
 /// Those of the record that are no longer wanted; without `desired` all of them.
 pub(super) fn restore(desired: Option<&Desired>, observed: &Observed) -> Vec<Step> {
-    let wanted = |key: &String| desired.is_some_and(|d| d.sysctls.contains_key(key));
+    let wanted = |key: &String| desired.is_some_and(|d| d.sysctls.contains_key(key) || stays(d, key));
     let mut steps = vec![];
     for (key, record) in observed.record.sysctls.iter().rev().filter(|(key, _)| !wanted(key)) {
         let gone = String::new();

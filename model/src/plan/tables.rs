@@ -2,7 +2,7 @@
 
 use super::{Action, Impact, Operation, Step};
 use crate::desired::{Desired, Fingerprint, Reason};
-use crate::observed::{Live, Observed};
+use crate::observed::{OUR_MARK, Observed};
 use crate::rules;
 
 /// Tables that are not as they should be.
@@ -45,7 +45,7 @@ fn verdict(text: &str, listed: Option<&str>, unchanged: bool) -> (Action, String
 fn undo(table: &str, listed: Option<&String>, record: Option<Fingerprint>) -> Operation {
     match listed {
         Some(text) => Operation::LoadTable { table: table.to_owned(), text: text.clone(), record },
-        None => Operation::DeleteTable { table: table.to_owned() },
+        None => Operation::DeleteTable { table: table.to_owned(), record },
     }
 }
 
@@ -59,16 +59,15 @@ pub(super) fn delete(desired: Option<&Desired>, observed: &Observed) -> Vec<Step
     if desired.is_some_and(|d| !d.services.is_empty()) {
         return vec![];
     }
-    let masters = observed.service.as_ref().is_some_and(|live: &Live| !live.master.is_empty());
+    let masters = observed.service.as_ref().is_some_and(|live| !live.master.is_empty());
+    // A service that was killed leaves its addresses, and what comes to them is still balanced.
+    let masters = masters || observed.addresses.iter().any(|a| a.mark == OUR_MARK);
     let mut steps = vec![];
     for table in
         observed.tables.keys().chain(observed.record.tables.keys().filter(|t| !observed.tables.contains_key(*t)))
     {
         let listed = observed.tables.get(table);
-        let undo = match listed {
-            None => Operation::Nothing,
-            Some(_) => undo(table, listed, observed.record.tables.get(table).copied()),
-        };
+        let undo = undo(table, listed, observed.record.tables.get(table).copied());
         let details = match (masters, listed) {
             (true, Some(_)) => vec!["connections through its services break".to_owned()],
             _ => vec![],
@@ -77,7 +76,7 @@ pub(super) fn delete(desired: Option<&Desired>, observed: &Observed) -> Vec<Step
             action: Action::Remove,
             object: format!("nftables {table}"),
             what: listed.map_or("was removed already".to_owned(), |l| rules::counts(l)),
-            operation: Operation::DeleteTable { table: table.clone() },
+            operation: Operation::DeleteTable { table: table.clone(), record: None },
             undo,
             reasons: vec![],
             details,

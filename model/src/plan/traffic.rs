@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::Impact;
 use super::vips::Change;
 use crate::config::Preempt;
-use crate::desired::{DesiredVip, Member, preempt_words};
+use crate::desired::{DesiredVip, Member};
 use crate::observed::Live;
+use crate::units::{Priority, show_duration};
+use crate::vrrp::timing;
 
 /// Words beneath the line, and whether traffic is interrupted.
 type Effect = (Vec<String>, Impact);
@@ -23,30 +25,38 @@ pub(super) fn of_new(vip: &DesiredVip) -> Effect {
         [] => "first choice of its members".to_owned(),
         better => format!("after {}", better.join(", ")),
     };
-    let preempt = match vip.preempt {
+    let preempt = match preempts(vip, vip.priority) {
+        Preempt::Immediately if vip.priority == Priority::OWNER => "takes them at once, as their owner".to_owned(),
         Preempt::Never => "a living holder keeps the addresses (preempt \"never\")".to_owned(),
         Preempt::Immediately => "takes them from a lower holder at once (preempt \"always\")".to_owned(),
         Preempt::After(delay) => {
-            format!("takes them from a lower holder after {} (preempt \"after\")", crate::units::show_duration(delay))
+            format!("takes them from a lower holder after {} (preempt \"after\")", show_duration(delay))
         }
     };
-    let miss = format!("a holder that dies is missed after {}", seconds(down_interval(vip)));
-    (vec![format!("{rank}; {preempt}; {miss}")], Impact::None)
+    (vec![format!("{rank}; {preempt}; {}", missed_after(vip))], Impact::None)
 }
 
 fn outranks(member: &Member, vip: &DesiredVip) -> bool {
     member.priority > vip.priority
 }
 
-/// Three intervals and the skew (RFC 9568 §6.1, RFC 3768 §6.1).
-fn down_interval(vip: &DesiredVip) -> Duration {
-    let advert = vip.advertise.duration();
-    let below = 256 - u32::from(vip.priority.get());
-    let skew = match vip.version {
-        crate::config::Version::V2 => Duration::from_secs(1) * below / 256,
-        crate::config::Version::V3 => advert * below / 256,
-    };
-    advert * 3 + skew
+fn missed_after(vip: &DesiredVip) -> String {
+    let down_interval = timing::down_interval(vip.version, vip.priority, vip.advertise);
+    format!("a holder that dies is missed after {}", seconds(down_interval))
+}
+
+/// How a member of this priority preempts: the owner of the addresses always does (RFC 9568 §6.1, Preempt_Mode).
+fn preempts(vip: &DesiredVip, priority: Priority) -> Preempt {
+    if priority == Priority::OWNER { Preempt::Immediately } else { vip.preempt }
+}
+
+/// Why a better member takes over, as the language has it.
+fn preempt_words(vip: &DesiredVip, priority: Priority) -> String {
+    match (priority, vip.preempt) {
+        (Priority::OWNER, _) => "as their owner".to_owned(),
+        (_, Preempt::After(delay)) => format!("with preempt \"after\" delay=\"{}\"", show_duration(delay)),
+        _ => "with preempt \"always\"".to_owned(),
+    }
 }
 
 fn seconds(d: Duration) -> String {
@@ -78,7 +88,7 @@ pub(super) fn of_change(vip: &DesiredVip, changes: &[Change], live: Option<&Live
             impact = Impact::Interrupts;
         }
     }
-    if changed(&["vrid", "version", "auth-pass", "adverts", "checksum"])
+    if changed(&["vrid", "version", "auth-pass", "adverts"])
         || (changed(&["advertise"]) && vip.version == crate::config::Version::V2)
     {
         let words = "members with the old and the new setting do not hear each other, and both sides hold the \
@@ -87,7 +97,7 @@ pub(super) fn of_change(vip: &DesiredVip, changes: &[Change], live: Option<&Live
         impact = Impact::Interrupts;
     }
     if changed(&["advertise"]) {
-        details.push(format!("a holder that dies is missed after {}", seconds(down_interval(vip))));
+        details.push(missed_after(vip));
     }
     if held && changed(&["interface"]) {
         details.push("this machine holds the addresses: they move with the interface".to_owned());
@@ -96,25 +106,23 @@ pub(super) fn of_change(vip: &DesiredVip, changes: &[Change], live: Option<&Live
     (details, impact)
 }
 
-/// Who has the addresses after a change of priority or preemption, and whether they move; nothing where it is not
-/// known who has them now.
+/// Who has the addresses after a change of priority or preemption by the priorities that the file gives, and whether
+/// they move; nothing where it is not known who has them now.
 fn election(vip: &DesiredVip, live: &Live) -> Option<(String, bool)> {
-    let preempt = preempt_words(vip.preempt);
     if live.master.contains(&vip.name) {
         let better = vip.others.iter().filter(|(_, m)| outranks(m, vip)).max_by_key(|(_, m)| m.priority);
-        return Some(match (better, vip.preempt) {
-            (None, _) => ("this machine holds the addresses and keeps them".to_owned(), false),
-            (Some((name, m)), Preempt::Never) => (
-                format!("{name} ({}) outranks this machine, which keeps the addresses: preempt \"never\"", m.priority),
+        let Some((name, Member { priority, .. })) = better else {
+            return Some(("this machine holds the addresses and keeps them".to_owned(), false));
+        };
+        return Some(match preempts(vip, *priority) {
+            Preempt::Never => (
+                format!("{name} ({priority}) outranks this machine, which keeps the addresses: preempt \"never\""),
                 false,
             ),
-            (Some((name, m)), _) => (
-                format!(
-                    "{name} ({}) outranks this machine: with preempt \"{preempt}\" the addresses move there",
-                    m.priority
-                ),
-                true,
-            ),
+            _ => {
+                let why = preempt_words(vip, *priority);
+                (format!("{name} ({priority}) outranks this machine: {why} the addresses move there"), true)
+            }
         });
     }
     let address = live.masters.get(&vip.name)?;
@@ -123,11 +131,11 @@ fn election(vip: &DesiredVip, live: &Live) -> Option<(String, bool)> {
     if priority >= vip.priority {
         return Some((format!("the holder {holder} ({priority}) keeps the addresses"), false));
     }
-    Some(match vip.preempt {
+    Some(match preempts(vip, vip.priority) {
         Preempt::Never => (format!("the holder {holder} ({priority}) keeps the addresses: preempt \"never\""), false),
-        _ => (
-            format!("outranks the holder {holder} ({priority}): with preempt \"{preempt}\" the addresses move here"),
-            true,
-        ),
+        _ => {
+            let why = preempt_words(vip, vip.priority);
+            (format!("outranks the holder {holder} ({priority}): {why} the addresses move here"), true)
+        }
     })
 }

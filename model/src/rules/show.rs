@@ -43,13 +43,20 @@ pub fn arranged(text: &str) -> String {
     out.join("\n") + "\n"
 }
 
-/// The text with each map of slots as one line: `251 slots: 10.0.0.1 . 80 84, 10.0.0.2 . 80 167`.
-pub fn shortened(text: &str) -> String {
+/// Names of backends by the map of slots and by how nft writes them in it: `10.0.0.1 . 80`.
+pub type BackendNames = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The text with each map of slots as one line, `251 slots: pve1 84, pve2 167`; a backend without name is its address.
+pub fn shortened(text: &str, names: &BackendNames) -> String {
     let mut out = String::with_capacity(text.len());
     let mut lines = text.split_inclusive('\n');
     let mut slots = false;
+    let mut known = None;
     while let Some(line) = lines.next() {
         let trimmed = line.trim();
+        if let Some(map) = trimmed.strip_prefix("map ") {
+            known = names.get(map.trim_end_matches('{').trim_end());
+        }
         slots = (slots && trimmed != "}") || trimmed.starts_with("typeof numgen inc mod");
         if !slots || !trimmed.starts_with("elements = {") {
             out.push_str(line);
@@ -62,13 +69,13 @@ pub fn shortened(text: &str) -> String {
             all.push_str(more.trim());
         }
         out.push_str("\t\t");
-        out.push_str(&summary(&all));
+        out.push_str(&summary(&all, known));
         out.push('\n');
     }
     out
 }
 
-fn summary(elements: &str) -> String {
+fn summary(elements: &str, names: Option<&BTreeMap<String, String>>) -> String {
     let inner = elements.trim_start_matches("elements = {").trim_end_matches('}');
     let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
     for member in inner.split(',') {
@@ -77,7 +84,11 @@ fn summary(elements: &str) -> String {
         }
     }
     let total: usize = shares.values().sum();
-    let shares: Vec<String> = shares.iter().map(|(backend, n)| format!("{backend} has {n}")).collect();
+    let name = |backend: &str| match names.and_then(|n| n.get(backend)) {
+        Some(name) => name.clone(),
+        None => backend.replace(" . ", ":"),
+    };
+    let shares: Vec<String> = shares.iter().map(|(backend, n)| format!("{} {n}", name(backend))).collect();
     format!("{total} slots: {}", shares.join(", "))
 }
 

@@ -89,7 +89,7 @@ fn any_text_can_be_compared_and_shown() {
         "set x { typeof numgen inc mod\nelements = { 1 :",
     ] {
         assert!(same(junk, junk));
-        _ = (shortened(junk), arranged(junk), counts(junk), without_counters(junk));
+        _ = (shortened(junk, &BackendNames::new()), arranged(junk), counts(junk), without_counters(junk));
     }
 }
 
@@ -106,7 +106,7 @@ fn with_every_backend_down_there_are_no_slots_and_flows_are_refused() {
 
 #[test]
 fn a_long_map_of_slots_is_one_line_and_the_rest_stays() {
-    let short = shortened(&text(TWO));
-    assert!(short.contains("251 slots: 10.0.0.8 . 80 has 126, 10.0.0.9 . 80 has 125\n"), "{short}");
+    let short = shortened(&text(TWO), &backend_names(&desired(r#"backend "x" "10.0.0.9:80""#)));
+    assert!(short.contains("251 slots: 10.0.0.8:80 126, x 125\n"), "{short}");
     assert!(short.contains("elements = { 10.0.0.50 . tcp . 80 counter packets 0 bytes 0 : goto svc_web }"));
 }

@@ -47,7 +47,7 @@ fn steps() -> Vec<Step> {
         step(
             "nftables ip hactl",
             Operation::LoadTable { table: table(), text: "table".into(), record: None },
-            Operation::DeleteTable { table: table() },
+            Operation::DeleteTable { table: table(), record: None },
         ),
         step(
             "address 192.0.2.9/24 on eth0",
@@ -72,7 +72,7 @@ impl Bench {
         });
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path(), "apply", Duration::ZERO).unwrap();
-        let plan = Plan { cluster: "c".into(), peer: "p".into(), steps: steps(), notes: vec![] };
+        let plan = Plan { cluster: "c".into(), peer: "p".into(), steps: steps(), notes: vec![], backends: [].into() };
         Bench { fake: Fake::new(holds), lock, plan, _dir: dir }
     }
 

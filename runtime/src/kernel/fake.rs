@@ -42,14 +42,11 @@ impl Fake {
             Operation::RecordSysctl { key, record: Some(facts) } => drop(holds.record.sysctls.insert(key, facts)),
             Operation::RecordSysctl { key, record: None } => drop(holds.record.sysctls.remove(&key)),
             Operation::LoadTable { table, text, record } => {
-                match record {
-                    Some(fingerprint) => holds.record.tables.insert(table.clone(), fingerprint),
-                    None => holds.record.tables.remove(&table),
-                };
+                holds.record.put_table(&table, record);
                 holds.tables.insert(table, text);
             }
-            Operation::DeleteTable { table } => {
-                holds.record.tables.remove(&table);
+            Operation::DeleteTable { table, record } => {
+                holds.record.put_table(&table, record);
                 holds.tables.remove(&table);
             }
             Operation::AddAddress { interface, cidr } => {

@@ -84,10 +84,7 @@ impl Linux {
     fn load_table(&self, table: &str, text: &str, becomes: Option<Fingerprint>) -> Result<(), KernelError> {
         let before = record::load(&self.state)?;
         let mut after = before.clone();
-        match becomes {
-            Some(fingerprint) => after.tables.insert(table.to_owned(), fingerprint),
-            None => after.tables.remove(table),
-        };
+        after.put_table(table, becomes);
         self.put_record(&before, &after)?;
         nftables::load(table, text).inspect_err(|_| drop(self.put_record(&after, &before)))
     }
@@ -133,11 +130,9 @@ impl Kernel for Linux {
             Operation::SetSysctl { key, value, record } => self.set_sysctl(key, value, record.as_ref()),
             Operation::RecordSysctl { key, record } => self.record_sysctl(key, record.as_ref()),
             Operation::LoadTable { table, text, record } => self.load_table(table, text, *record),
-            Operation::DeleteTable { table } => {
+            Operation::DeleteTable { table, record } => {
                 nftables::delete(table)?;
-                self.change_record(|record| {
-                    record.tables.remove(table);
-                })
+                self.change_record(|all| all.put_table(table, *record))
             }
             Operation::AddAddress { interface, cidr } => add_address(interface, *cidr),
             Operation::DeleteAddress { interface, cidr } => delete_address(interface, *cidr),

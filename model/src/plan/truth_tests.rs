@@ -1,0 +1,140 @@
+//! What a plan says of traffic, forwarding and what it leaves: each claim a sentence.
+
+use super::tests::{FILES, Mischief, apply, desired, find, harm, machine};
+use super::*;
+use crate::observed::{Address, Live};
+
+fn words(plan: &Plan) -> String {
+    plan.steps.iter().flat_map(|s| s.details.clone()).chain(plan.notes.iter().map(|n| n.what.clone())).collect()
+}
+
+/// The machine after one file, whose service hears or is master of `ui`, planned for another.
+fn changed(before: &str, after: &str, live: Live) -> Plan {
+    let mut holds = machine();
+    let first = plan(&desired(before), &holds);
+    apply(&mut holds, &first);
+    holds.service = Some(Live { pid: 7, ..live });
+    plan(&desired(after), &holds)
+}
+
+fn vip(settings: &str) -> String {
+    format!(r#"vip "ui" {{ address "10.0.0.50/24"; interface "eth0"; vrid 51; {settings} }}"#)
+}
+
+fn held() -> Live {
+    Live { master: ["ui".to_owned()].into(), ..Live::default() }
+}
+
+#[test]
+fn the_owner_takes_the_addresses_from_a_holder_that_never_lets_them_be_preempted() {
+    let owned = |priorities: &str| {
+        format!(
+            r#"vip "ui" {{ address "10.0.0.2/24"; interface "eth0"; vrid 51; preempt "never"; priority {priorities} }}"#
+        )
+    };
+    let plan = changed(&owned("a=150 b=255"), &owned("a=140 b=255"), held());
+    assert_eq!(plan.impact(), Impact::Interrupts);
+    let said = "b (255) outranks this machine: as their owner the addresses move there";
+    assert_eq!(find(&plan, "vip.ui").details, [said]);
+}
+
+#[test]
+fn preempting_after_a_delay_is_said_as_it_is_written() {
+    let to = "priority a=160 b=150; preempt \"after\" delay=\"5m\"";
+    let live = Live { masters: [("ui".to_owned(), "10.0.0.2".parse().unwrap())].into(), ..Live::default() };
+    let plan = changed(&vip("priority a=140 b=150"), &vip(to), live);
+    let said = r#"outranks the holder b (150): with preempt "after" delay="5m" the addresses move here"#;
+    assert_eq!(words(&plan), said);
+}
+
+#[test]
+fn another_form_of_checksum_interrupts_nothing_for_both_are_accepted() {
+    let members = "priority a=150 b=140";
+    let plan = changed(&vip(members), &vip(&format!("{members}; checksum \"message\"")), held());
+    assert_eq!(find(&plan, "vip.ui").what, "checksum none -> message");
+    assert_eq!(plan.impact(), Impact::None);
+}
+
+#[test]
+fn what_a_killed_service_left_is_in_use_as_far_as_anybody_knows() {
+    let mut holds = machine();
+    harm(&mut holds, &Mischief::Master(true));
+    for _ in 0..2 {
+        let plan = plan(&desired(FILES[1]), &holds);
+        apply(&mut holds, &plan);
+    }
+    holds.service = None;
+    let torn = teardown("a", &holds);
+    assert_eq!(find(&torn, "address 10.0.0.50/24 on eth0").impact, Impact::Interrupts);
+    assert_eq!(find(&torn, "nftables ip hactl").impact, Impact::Interrupts);
+}
+
+#[test]
+fn forwarding_cannot_be_taken_from_every_interface_under_a_service() {
+    for key in ["net.ipv4.ip_forward", "net/ipv4/conf/all/forwarding"] {
+        let plan = plan(&desired(&format!("{}\nsysctl \"{key}\" 0", FILES[1])), &machine());
+        let note = plan.notes.iter().find(|n| n.what.contains("contradicts")).unwrap();
+        assert!(note.blocks && note.what.ends_with("contradicts 1, needed by service.web, ha.kdl:5"), "{note:?}");
+    }
+}
+
+/// The machine as the second file and a line that turns it into a router make it.
+fn router() -> (String, Observed) {
+    let file = format!("{}\nsysctl \"net.ipv4.ip_forward\" 1", FILES[1]);
+    let mut holds = machine();
+    holds.sysctls.insert("net.ipv4.ip_forward".into(), "0".into());
+    let plan = plan(&desired(&file), &holds);
+    apply(&mut holds, &plan);
+    (file, holds)
+}
+
+#[test]
+fn a_machine_that_the_file_makes_a_router_forwards_what_is_not_ours() {
+    let (file, mut holds) = router();
+    assert!(!holds.tables["ip hactl"].contains("only_ours"));
+    let again = plan(&desired(&file), &holds);
+    assert!(again.steps.is_empty(), "{again:#?}");
+    // Its write sets every interface's forwarding, and is first for that.
+    holds.sysctls.insert("net.ipv4.ip_forward".into(), "0".into());
+    holds.sysctls.insert("net.ipv4.conf.eth0.forwarding".into(), "0".into());
+    let objects: Vec<String> = plan(&desired(&file), &holds).steps.into_iter().map(|s| s.object).collect();
+    assert_eq!(objects, ["sysctl net.ipv4.ip_forward", "sysctl net.ipv4.conf.eth0.forwarding"]);
+}
+
+#[test]
+fn a_router_stays_one_while_a_service_needs_forwarding_and_no_longer() {
+    let (_, mut holds) = router();
+    let without_line = plan(&desired(FILES[1]), &holds);
+    assert!(without_line.steps.iter().all(|s| !s.object.contains("ip_forward")), "{without_line:#?}");
+    assert!(words(&without_line).contains("sysctl net.ipv4.ip_forward stays 1: putting back 0 would"));
+    apply(&mut holds, &without_line);
+    let without_service = plan(&desired(FILES[0]), &holds);
+    assert_eq!(find(&without_service, "sysctl net.ipv4.ip_forward").what, "= 1  (back to 0)");
+}
+
+#[test]
+fn a_backend_behind_another_interface_is_told_of_until_that_one_forwards() {
+    let mut holds = machine();
+    let own = |interface: &str, cidr: &str| {
+        let (interface, cidr) = (interface.parse().unwrap(), cidr.parse().unwrap());
+        Address { interface, cidr, mark: 0, secondary: false }
+    };
+    holds.addresses.insert(own("eth1.5", "10.9.0.1/24"));
+    let service = |more: &str| {
+        let backends = r#"backend "near" "10.0.0.9:80"; backend "far" "10.9.0.7:80"; backend "own" "10.9.0.1:80""#;
+        let gateway = r#"backend "away" "172.16.0.1:80""#;
+        let vip = vip("priority a=150");
+        format!("{vip}\nservice \"web\" {{ listen vip=\"ui\" port=80; {backends}; {gateway} }}\n{more}")
+    };
+    let told = |file: &str| {
+        let notes = plan(&desired(file), &holds).notes;
+        notes.into_iter().filter(|n| n.what.contains("behind")).map(|n| (n.what, n.remedy)).collect::<Vec<_>>()
+    };
+    let (what, remedy) = told(&service("")).remove(0);
+    let said = "service.web: backend far is behind eth1.5, not eth0: answers come back only where eth1.5 forwards";
+    assert_eq!(what, said);
+    let line = remedy.strip_prefix("add to the file: ").unwrap();
+    assert_eq!(line, r#"sysctl "net.ipv4.conf.eth1/5.forwarding" 1"#);
+    assert!(told(&service(line)).is_empty());
+    assert!(told(&service("sysctl \"net.ipv4.ip_forward\" 1")).is_empty());
+}
