@@ -43,6 +43,13 @@ pub enum Command {
         /// Whether it is up.
         up: bool,
     },
+    /// The number in a tracked file.
+    Weight {
+        /// The check's name.
+        name: String,
+        /// The number, -254 to 254.
+        weight: i16,
+    },
     /// All slots of a service's map, in one transaction without a gap.
     Slots {
         /// The map's name in table `ip hactl`.

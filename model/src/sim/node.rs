@@ -27,6 +27,8 @@ pub enum Fate {
     Link(bool),
     /// Its check goes up or down.
     Check(bool),
+    /// The number in its tracked file.
+    Weigh(i16),
     /// Its kernel refuses Holds from now on, or does not.
     Refuse(bool),
     /// Somebody deletes an address that it holds.
@@ -64,6 +66,8 @@ pub struct Node {
     pub refuses: bool,
     /// Whether its check is up.
     pub check: bool,
+    /// The number in its tracked file.
+    pub number: i16,
     /// How much its clock runs fast, in parts per million.
     pub drift: i64,
 }
@@ -85,6 +89,7 @@ impl Node {
             link: true,
             refuses: false,
             check: true,
+            number: 0,
             drift: 0,
         }
     }
@@ -114,6 +119,11 @@ impl Node {
                 self.link = up;
                 self.tell_link();
                 format!("has its link {}", if up { "up" } else { "down" })
+            }
+            Fate::Weigh(number) => {
+                self.number = number;
+                self.tell_check();
+                format!("has {number} in its file")
             }
             Fate::Check(up) => {
                 self.check = up;
@@ -170,8 +180,9 @@ impl Node {
         self.give(Input::Link { interface: self.interface.clone(), state });
     }
 
-    /// Queues word of the check as it is.
+    /// Queues word of the check and the file as they are.
     pub fn tell_check(&mut self) {
+        self.give(Input::Weight { name: "file".into(), weight: self.number });
         self.give(Input::Check { name: "check".into(), up: self.check });
     }
 

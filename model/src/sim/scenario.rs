@@ -9,10 +9,14 @@ use super::world::{Action, World};
 use crate::config::{Checksum, Preempt, Version};
 use crate::desired::Reach;
 use crate::units::{Centiseconds, Cidr, Priority, Vrid};
-use crate::vrrp::{Password, Settings, timing};
+use crate::vrrp::{FAULT_WEIGHT, Password, Settings, timing};
 
 /// The vip's name in every drawn cluster.
 const VIP: &str = "ui";
+
+/// What a drawn cluster may track: a check without and with a weight, a file, and both together.
+const TRACKS: [&[(&str, Option<i16>)]; 4] =
+    [&[("check", None)], &[("check", Some(-60))], &[("file", None)], &[("check", Some(-60)), ("file", None)]];
 
 /// Machines of a drawn cluster, at most: enough for a majority to be wrong.
 const MACHINES: u64 = 3;
@@ -59,7 +63,7 @@ impl Scenario {
         let preempt = rng.pick(Preempt::Immediately, [Preempt::Never, Preempt::After(interval.duration() * 5)]);
         let password = Password::new("s3cret").filter(|_| version == Version::V2 && rng.chance(500));
         let checksum = rng.pick(Checksum::PseudoHeader, [Checksum::Message]);
-        let track = rng.pick(vec![], [vec![("check".to_owned(), None)], vec![("check".to_owned(), Some(-60))]]);
+        let track = rng.pick(vec![], TRACKS.map(tracks));
         let unicast = rng.chance(500);
         let addresses: Vec<Cidr> =
             (50..51 + rng.below(2)).filter_map(|n| format!("192.0.2.{n}/24").parse().ok()).collect();
@@ -142,7 +146,7 @@ impl Scenario {
         let machines = self.settings.len();
         let (n, other) = (rng.index(machines), rng.index(machines));
         let toggle = rng.chance(500);
-        match rng.below(11) {
+        match rng.below(12) {
             0 => Action::Node(n, Fate::Crash),
             1 => Action::Node(n, Fate::Start),
             2 => Action::Node(n, Fate::Pause),
@@ -157,6 +161,7 @@ impl Scenario {
             6 | 7 => Action::Node(n, Fate::LoseAddress),
             8 => Action::Cut(n, other),
             9 => Action::Replay,
+            10 => Action::Node(n, Fate::Weigh(rng.pick(0, [-60, 30, FAULT_WEIGHT]))),
             _ => Action::Node(n, Fate::Reload(self.altered(n))),
         }
     }
@@ -185,6 +190,7 @@ impl Scenario {
             self.world.act(Action::Node(n, Fate::Resume));
             self.world.act(Action::Node(n, Fate::Reload(vec![settings])));
             self.world.act(Action::Node(n, Fate::Link(true)));
+            self.world.act(Action::Node(n, Fate::Weigh(0)));
             self.world.act(Action::Node(n, Fate::Check(true)));
         }
     }
@@ -270,6 +276,10 @@ impl Scenario {
         self.run(skew + self.slack());
         self.expect_one_master_throughout("after a clean stop", self.interval.duration() * 3);
     }
+}
+
+fn tracks(names: &[(&str, Option<i16>)]) -> Vec<(String, Option<i16>)> {
+    names.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect()
 }
 
 fn address_of(n: usize) -> Ipv4Addr {

@@ -5,6 +5,9 @@ use std::net::Ipv4Addr;
 use crate::units::{Cidr, InterfaceName};
 use crate::vrrp::Settings;
 
+/// A weight that takes a vip to FAULT, as in keepalived: no priority is left after it.
+pub const FAULT_WEIGHT: i16 = -254;
+
 /// One thing that happened. `Router::handle` takes it with the moment it is handled at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -27,6 +30,14 @@ pub enum Input {
         name: String,
         /// Whether it is up.
         up: bool,
+    },
+    /// A tracked file says this much: its number is added to the priority of the vips that track it, and
+    /// [`FAULT_WEIGHT`] or less is FAULT. Counts as the check's report; the last word of either kind holds.
+    Weight {
+        /// The check's name.
+        name: String,
+        /// The number, −254 to 254.
+        weight: i16,
     },
     /// Somebody else removed an address that this machine holds.
     AddressLost {
@@ -75,4 +86,34 @@ pub enum LinkState {
     Down,
     /// Not there.
     Absent,
+}
+
+/// The last word on a tracked check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Report {
+    Up,
+    Down,
+    /// The number in a file.
+    Weight(i16),
+}
+
+impl Report {
+    /// Whether a vip that tracks it may take part.
+    pub(super) fn is_good(self) -> bool {
+        match self {
+            Report::Up => true,
+            Report::Down => false,
+            Report::Weight(weight) => weight > FAULT_WEIGHT,
+        }
+    }
+
+    /// What it adds to the priority of a vip that tracks it with this weight.
+    pub(super) fn adds(self, weight: Option<i16>) -> i32 {
+        match (self, weight) {
+            (Report::Weight(number), _) => i32::from(number),
+            (Report::Down, Some(weight)) => i32::from(weight.min(0)),
+            (Report::Up, Some(weight)) => i32::from(weight.max(0)),
+            (_, None) => 0,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::addresses::{Pending, Refusal, Stuck};
 use super::cause::{Drops, is_power_of_ten};
+use super::input::Report;
 use super::packet::{self, Advert, Auth, Body};
 use super::timing;
 use super::turn::Turn;
@@ -21,7 +22,7 @@ pub(super) struct Instance {
     /// `None` until the driver has spoken of it.
     pub(super) link: Option<LinkState>,
     /// Results of tracked checks; one that has none yet is missing.
-    pub(super) checks: BTreeMap<String, bool>,
+    pub(super) checks: BTreeMap<String, Report>,
     pub(super) state: State,
     /// When its deadline was last written into the router's index.
     pub(super) registered: Option<Moment>,
@@ -118,11 +119,8 @@ impl Instance {
 
     /// Priority with the weights of the checks that have reported (a check that has not is neither up nor down).
     pub(super) fn priority(&self) -> Priority {
-        let weight = |(name, weight): &(String, Option<i16>)| match (weight, self.checks.get(name)) {
-            (Some(w), Some(false)) if *w < 0 => i32::from(*w),
-            (Some(w), Some(true)) if *w > 0 => i32::from(*w),
-            _ => 0,
-        };
+        let weight =
+            |(name, weight): &(String, Option<i16>)| self.checks.get(name).map_or(0, |report| report.adds(*weight));
         self.settings.priority.weighted(self.settings.track.iter().map(weight).sum())
     }
 
@@ -177,8 +175,9 @@ impl Instance {
         let must = self.settings.track.iter().filter(|(_, weight)| weight.is_none());
         for (check, _) in must {
             match self.checks.get(check) {
-                Some(true) => {}
-                Some(false) => return Some(format!("check {check} is down")),
+                Some(report) if report.is_good() => {}
+                Some(Report::Weight(number)) => return Some(format!("check {check} says {number}")),
+                Some(_) => return Some(format!("check {check} is down")),
                 None if self.out_of_patience => {
                     let patience = timing::FIRST_RESULT_PATIENCE.as_secs();
                     return Some(format!("check {check} has not reported within {patience}s"));

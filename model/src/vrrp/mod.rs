@@ -24,6 +24,6 @@ mod turn;
 
 pub use cause::Cause;
 pub use effect::{Effect, Event, VipState, VipStatus};
-pub use input::{Input, LinkState, Received};
+pub use input::{FAULT_WEIGHT, Input, LinkState, Received};
 pub use router::Router;
 pub use settings::{Password, Settings};

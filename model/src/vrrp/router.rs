@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::cause::Drops;
+use super::input::Report;
 use super::instance::Instance;
 use super::turn::Turn;
 use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet, timing};
@@ -22,7 +23,7 @@ pub struct Router {
     due: BTreeSet<(Moment, Id)>,
     /// Kept over reloads: what the driver said once, it need not say again.
     links: BTreeMap<InterfaceName, LinkState>,
-    checks: BTreeMap<String, bool>,
+    checks: BTreeMap<String, Report>,
     /// Packets for none of our virtual routers, by interface.
     strangers: BTreeMap<InterfaceName, Drops>,
     /// When it was last asked for anything.
@@ -53,7 +54,8 @@ impl Router {
             Input::Packet(packet) => self.packet(&mut turn, &packet),
             Input::Tick => self.tick(&mut turn),
             Input::Link { interface, state } => self.link(&mut turn, interface, state),
-            Input::Check { name, up } => self.check(&mut turn, name, up),
+            Input::Check { name, up } => self.check(&mut turn, name, if up { Report::Up } else { Report::Down }),
+            Input::Weight { name, weight } => self.check(&mut turn, name, Report::Weight(weight)),
             Input::AddressLost { interface, cidr } => {
                 for id in self.on(&interface) {
                     self.with(id, |i| i.restore(&mut turn, cidr));
@@ -149,16 +151,16 @@ impl Router {
         self.links.insert(interface, state);
     }
 
-    fn check(&mut self, turn: &mut Turn, name: String, up: bool) {
+    fn check(&mut self, turn: &mut Turn, name: String, report: Report) {
         let tracks = |i: &Instance| i.settings.track.iter().any(|(check, _)| *check == name);
         let ids: Vec<Id> = self.instances.iter().filter(|(_, i)| tracks(i)).map(|(id, _)| *id).collect();
         for id in ids {
             self.with(id, |i| {
-                i.checks.insert(name.clone(), up);
+                i.checks.insert(name.clone(), report);
                 i.assess(turn);
             });
         }
-        self.checks.insert(name, up);
+        self.checks.insert(name, report);
     }
 
     fn stop(&mut self, turn: &mut Turn) {
@@ -232,7 +234,7 @@ impl Router {
     }
 
     /// What is known of the checks that these settings track.
-    fn known(&self, settings: &Settings) -> BTreeMap<String, bool> {
+    fn known(&self, settings: &Settings) -> BTreeMap<String, Report> {
         let result = |(name, _): &(String, _)| Some((name.clone(), *self.checks.get(name)?));
         settings.track.iter().filter_map(result).collect()
     }

@@ -65,7 +65,7 @@ pub struct Settings {
     pub password: Option<Password>,
     /// Form of the checksum that version 3 sends.
     pub checksum: Checksum,
-    /// Tracked checks by name with their weights; `None` is FAULT when down.
+    /// Tracked checks by name with their weights; `None` is FAULT when down, and for a file, whose number is the weight.
     pub track: Vec<(String, Option<i16>)>,
 }
 

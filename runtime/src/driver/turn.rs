@@ -279,6 +279,7 @@ impl Driver {
         match command {
             Command::Reload(settings) => self.reload(settings),
             Command::Check { name, up } => self.feed(Some(Input::Check { name, up })),
+            Command::Weight { name, weight } => self.feed(Some(Input::Weight { name, weight })),
             Command::Slots { .. } => self.hands.slots(self.now, command),
             Command::TableLoaded => self.hands.set_gate(self.now),
             // Whoever asked may have gone.

@@ -58,6 +58,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         3 => link.prop_map(|state| Input::Link { interface: eth0(), state }),
         3 => (any::<bool>(), any::<bool>())
             .prop_map(|(a, up)| Input::Check { name: if a { "a" } else { "b" }.into(), up }),
+        2 => (any::<bool>(), -300i16..300)
+            .prop_map(|(a, weight)| Input::Weight { name: if a { "a" } else { "b" }.into(), weight }),
         6 => heard,
         1 => noise,
         4 => done,

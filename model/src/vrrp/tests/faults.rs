@@ -78,3 +78,41 @@ fn an_answer_to_an_earlier_mastership_changes_nothing() {
     assert!(bench.router.handle(bench.now, late).is_empty());
     assert_eq!(bench.state(), VipState::Backup);
 }
+
+#[test]
+fn the_number_of_a_file_is_added_to_the_priority_and_the_next_advert_says_so() {
+    let mut bench = Bench::up(Settings { track: vec![("maintenance".into(), None)], ..settings() });
+    let says = |weight| Input::Weight { name: "maintenance".into(), weight };
+    bench.give(says(0));
+    bench.wait(4_000);
+    assert_eq!((bench.state(), bench.status().priority.get()), (VipState::Master, 100));
+    for (number, priority) in [(-30, 70), (20, 120), (254, 254), (-253, 1)] {
+        bench.give(says(number));
+        assert_eq!((bench.state(), bench.status().priority.get()), (VipState::Master, priority));
+        assert_eq!(kinds(&bench.wait(1_000)).last().unwrap(), &format!("advert {priority}"));
+    }
+    assert_eq!(kinds(&bench.give(says(FAULT_WEIGHT))), ["advert 0", "release 192.0.2.50/24"]);
+    assert_eq!(bench.status().why.unwrap(), "check maintenance says -254");
+    bench.give(says(-30));
+    assert_eq!((bench.state(), bench.status().priority.get()), (VipState::Backup, 70));
+}
+
+#[test]
+fn a_lowered_number_yields_to_a_peer_that_is_better_now() {
+    let mut bench = Bench::up(Settings { track: vec![("maintenance".into(), None)], ..settings() });
+    bench.give(Input::Weight { name: "maintenance".into(), weight: 0 });
+    bench.wait(4_000);
+    assert_eq!(kinds(&bench.hear(PEER, 90)), ["advert 100", "announce"]);
+    bench.give(Input::Weight { name: "maintenance".into(), weight: -20 });
+    assert_eq!(kinds(&bench.hear(PEER, 90)), ["release 192.0.2.50/24"]);
+    assert_eq!(bench.state(), VipState::Backup);
+}
+
+#[test]
+fn a_file_that_has_not_been_read_yet_keeps_its_vip_from_becoming_master() {
+    let mut bench = Bench::up(Settings { track: vec![("maintenance".into(), None)], ..settings() });
+    bench.wait(5_000);
+    assert_eq!(bench.state(), VipState::Backup);
+    bench.give(Input::Weight { name: "maintenance".into(), weight: 0 });
+    assert_eq!(bench.state(), VipState::Master);
+}
