@@ -91,6 +91,10 @@ impl State {
             let n = thread.packets_overrun;
             warnings.push(format!("{n} VRRP packets came faster than they could be read and were lost"));
         }
+        if thread.events_dropped > 0 {
+            let n = thread.events_dropped;
+            warnings.push(format!("{n} events came faster than they could be told and were lost"));
+        }
         StatusReport {
             version: STATUS_VERSION,
             program: env!("CARGO_PKG_VERSION").into(),

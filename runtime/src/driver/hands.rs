@@ -26,6 +26,8 @@ pub(super) struct Hands {
     stale: BTreeSet<Ipv4Addr>,
     /// What is held: for which vip.
     held: BTreeMap<(InterfaceName, Cidr), String>,
+    /// Index of the link that an interface's addresses were last put on: it may lose its name while it is up.
+    links: BTreeMap<InterfaceName, u32>,
     /// A vip of each interface, to speak of where a failure is the interface's.
     vips: BTreeMap<InterfaceName, String>,
     /// Interfaces whose last advert was not sent: told once, not with each advert.
@@ -43,6 +45,7 @@ impl Hands {
             gated: BTreeSet::new(),
             stale: BTreeSet::new(),
             held: BTreeMap::new(),
+            links: BTreeMap::new(),
             vips: BTreeMap::new(),
             mute: BTreeSet::new(),
             dropped: 0,
@@ -191,6 +194,7 @@ impl Hands {
             self.hot.forget(Which::To(&stale));
             self.stale.retain(|a| !stale.contains(a));
         }
+        self.links.insert(interface.clone(), port.index);
         self.hot.hold(port, addresses, &new).map_err(|e| e.to_string())
     }
 
@@ -201,7 +205,8 @@ impl Hands {
         }
         let gated = self.gated_of(addresses.iter());
         self.stale.extend(&gated);
-        match machine.port(interface) {
+        let renamed = || self.links.get(interface).and_then(|index| machine.port_at(*index));
+        match machine.port(interface).or_else(renamed) {
             Some(port) => self.hot.release(port, addresses, &gated).map_err(|e| e.to_string()),
             // The addresses went with the interface.
             None => {

@@ -182,7 +182,7 @@ impl Driver {
             match self.watch.step() {
                 Ok(Some(seen)) => self.see(seen),
                 Ok(None) => return,
-                // Read again with the next event; nothing better can be done here.
+                // Tried again in the next turn, which an advert brings at the latest.
                 Err(_) => return,
             }
         }
@@ -240,6 +240,7 @@ impl Driver {
     }
 
     fn packets(&mut self) {
+        let mut errors = 0;
         for _ in 0..PACKETS {
             match self.hands.socket.receive() {
                 Ok(Some(packet)) => {
@@ -257,10 +258,11 @@ impl Driver {
                 }
                 Ok(None) => return,
                 // An error of one packet: the next may be good.
-                Err(_) => {}
+                Err(_) => errors += 1,
             }
         }
-        self.busy = true;
+        // A socket that is broken must not keep a thread at work that nobody of lower priority can interrupt.
+        self.busy |= errors < PACKETS;
     }
 
     fn table_events(&mut self) {

@@ -47,6 +47,11 @@ impl Machine {
         self.links.iter().find(|(_, link)| link.name == *name).map(|(i, link)| Port { index: *i, mac: link.mac })
     }
 
+    /// The interface of this index, as the hot path wants it.
+    pub fn port_at(&self, index: u32) -> Option<Port> {
+        self.links.get(&index).map(|link| Port { index, mac: link.mac })
+    }
+
     /// An interface as a router sees it. Its primary address is the first that is not ours.
     pub fn state(&self, name: &InterfaceName) -> LinkState {
         let Some((index, link)) = self.links.iter().find(|(_, link)| link.name == *name) else {

@@ -62,6 +62,8 @@ pub struct Watch {
     buffer: Vec<u8>,
     waiting: VecDeque<Seen>,
     unread: VecDeque<u8>,
+    /// Events were lost and the machine is yet to be read again.
+    blind: bool,
 }
 
 impl Watch {
@@ -79,6 +81,7 @@ impl Watch {
             buffer: Vec::with_capacity(DATAGRAM),
             waiting: VecDeque::new(),
             unread: VecDeque::new(),
+            blind: false,
         })
     }
 
@@ -90,7 +93,7 @@ impl Watch {
     /// The next change, `None` when none waits.
     ///
     /// # Errors
-    /// The kernel's, where not even reading everything again helps.
+    /// The kernel's, also where not even reading everything again goes; the next step tries that anew.
     pub fn step(&mut self) -> io::Result<Option<Seen>> {
         loop {
             if let Some(seen) = self.waiting.pop_front() {
@@ -99,11 +102,15 @@ impl Watch {
             if self.apply_one() {
                 continue;
             }
+            if self.blind {
+                self.read_again()?;
+                continue;
+            }
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer, 0) {
                 Ok(_) => self.unread.extend(&self.buffer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.read_again()?,
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => self.blind = true,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
@@ -127,6 +134,7 @@ impl Watch {
         let new = read()?;
         self.waiting.extend(self.machine.differences(&new));
         self.machine = new;
+        self.blind = false;
         Ok(())
     }
 }
