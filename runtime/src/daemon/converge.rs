@@ -112,7 +112,7 @@ pub(super) enum Outcome {
 impl Machine {
     /// With the directory of the record and the lock.
     pub fn new(state: &Path) -> Self {
-        Machine { kernel: Linux::new(state), state: state.to_owned(), last: None, unwritten: None }
+        Machine { kernel: Linux::of_service(state), state: state.to_owned(), last: None, unwritten: None }
     }
 
     /// Plans without performing.

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use super::converge::Outcome;
 use super::setup::{Setup, setup};
 use super::tell::Said;
-use super::turn::Daemon;
+use super::turn::{Daemon, ended};
 use crate::check::Subject;
 use crate::clock;
 use crate::control::{FailedReload, Reply, StepResult, fingerprint};
@@ -53,8 +53,10 @@ impl Daemon {
 
     async fn change(&mut self, setup: Setup, plan: Option<Fingerprint>) -> Reply {
         // One at a time: what is under way was planned from the old file.
-        if let Some((_, work)) = self.work.take() {
-            let _ = work.await;
+        if self.work.is_some() {
+            // Not thrown away: a table that it loaded has its gate shut until the VRRP thread is told.
+            let outcome = ended(&mut self.work).await;
+            self.tried(outcome);
         }
         let Some(thread) = self.thread().await else {
             return self.refuse(vec!["the VRRP thread does not answer".into()], vec![]);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
@@ -40,11 +41,13 @@ impl Sysctls {
         let Some(inotify) = &self.inotify else { return };
         for key in keys.flat_map(|k| with_causes(k)) {
             let path = crate::kernel::sysctl_path(&key);
-            if self.open.contains_key(&key) {
-                continue;
-            }
             let Some(path) = path else { continue };
             let Ok(file) = File::open(&path) else { continue };
+            // An interface that was made anew under its old name has new files; those watched are dead.
+            let same = |old: &File| inode(old).is_some_and(|i| Some(i) == inode(&file));
+            if self.open.get(&key).is_some_and(same) {
+                continue;
+            }
             if inotify.add_watch(&path, AddWatchFlags::IN_MODIFY).is_ok() {
                 self.open.insert(key, file);
             }
@@ -60,11 +63,16 @@ impl Sysctls {
             let Ok(mut guard) = readable.readable().await else { return std::future::pending().await };
             let events = inotify.read_events();
             guard.clear_ready();
-            if events.is_ok_and(|e| !e.is_empty()) {
+            // Not the end of a watch whose file is gone.
+            if events.is_ok_and(|e| e.iter().any(|e| e.mask.contains(AddWatchFlags::IN_MODIFY))) {
                 return;
             }
         }
     }
+}
+
+fn inode(file: &File) -> Option<u64> {
+    file.metadata().ok().map(|m| m.ino())
 }
 
 /// A key and those whose change changes it without a write of its own: `conf.all.forwarding` and `ip_forward` set every
@@ -85,6 +93,31 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn an_interface_made_anew_is_watched_anew() {
+        let ip = |line: &str| {
+            let done = std::process::Command::new("ip").args(line.split(' ')).status();
+            assert!(done.unwrap().success(), "{line}");
+        };
+        std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut sysctls = Sysctls::new();
+                let key = "net.ipv4.conf.eth0.forwarding".to_owned();
+                ip("link add eth0 type veth peer name far");
+                sysctls.watch([&key].into_iter());
+                ip("link del eth0");
+                ip("link add eth0 type veth peer name far");
+                sysctls.watch([&key].into_iter());
+                std::fs::write("/proc/sys/net/ipv4/conf/eth0/forwarding", "1").unwrap();
+                tokio::time::timeout(Duration::from_secs(5), sysctls.written()).await.unwrap();
+            });
+        })
+        .join()
+        .unwrap();
+    }
 
     #[test]
     fn a_write_in_this_namespace_is_heard() {

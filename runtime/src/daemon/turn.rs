@@ -47,9 +47,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The signals that a run listens to.
 pub(super) struct Signals {
+    end: End,
+    hangup: Signal,
+}
+
+/// Those that ask for the end.
+struct End {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -59,11 +64,26 @@ impl Signals {
     /// Where the system has no more signal handlers to give.
     pub fn listen() -> Result<Self, RunError> {
         let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
+        let end = End { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? };
+        Ok(Signals { end, hangup: listen(SignalKind::hangup())? })
+    }
+}
+
+impl End {
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Carries on until the end is asked for: a reload may hang on a file (a dead network share) or on `nft`.
+    async fn or(&mut self, work: impl Future<Output = Next>) -> Next {
+        tokio::select! {
+            biased;
+            next = work => next,
+            () = self.asked() => Next::Stop,
+        }
     }
 }
 
@@ -120,7 +140,7 @@ pub(super) struct Daemon {
     pub not_before: Option<Instant>,
 }
 
-enum Next {
+pub(super) enum Next {
     On,
     Stop,
     DriverEnded,
@@ -156,15 +176,14 @@ impl Daemon {
             let next = tokio::select! {
                 // In the order of haste, so that noise of one kind never starves what matters more.
                 biased;
-                _ = inputs.signals.terminate.recv() => Next::Stop,
-                _ = inputs.signals.interrupt.recv() => Next::Stop,
+                () = inputs.signals.end.asked() => Next::Stop,
                 event = inputs.events.recv() => self.event(event),
                 outcome = ended(&mut self.work) => self.tried(outcome),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.look().await,
                 Some(finding) = inputs.findings.recv() => self.found(finding),
                 () = self.sysctls.written() => self.want(Cause { urgent: true, look: Look::Sysctls, ..Cause::hint(None) }),
-                Some(asked) = inputs.asked.recv() => self.answer(asked).await,
-                _ = inputs.signals.hangup.recv() => { self.reload(None).await; Next::On }
+                Some(asked) = inputs.asked.recv() => inputs.signals.end.or(self.answer(asked)).await,
+                _ = inputs.signals.hangup.recv() => inputs.signals.end.or(self.hang_up()).await,
                 _ = looks.tick() => self.want(Cause::hint(None)),
                 _ = alive.tick() => self.alive(watchdog.is_some()).await,
             };
@@ -232,13 +251,11 @@ impl Daemon {
         }
     }
 
-    fn tried(&mut self, (cause, outcome): (Cause, Result<Outcome, tokio::task::JoinError>)) -> Next {
+    pub fn tried(&mut self, (cause, outcome): (Cause, Result<Outcome, tokio::task::JoinError>)) -> Next {
         let later = match outcome {
             Ok(Outcome::Tried(tried, _)) if tried.is_empty() => SETTLE,
             Ok(Outcome::Tried(tried, _)) => {
                 self.restored(&cause, &tried);
-                // Interfaces may have come with keys that were not there before.
-                self.sysctls.watch(self.setup.desired.sysctls.keys());
                 let failed = tried.iter().any(|t| t.error.is_some());
                 if failed {
                     self.want(Cause::hint(None));
@@ -264,6 +281,8 @@ impl Daemon {
                 AGAIN
             }
         };
+        // Interfaces may have come, or come anew, with keys that were not there before.
+        self.sysctls.watch(self.setup.desired.sysctls.keys());
         self.not_before = Some(Instant::now() + later);
         Next::On
     }
@@ -393,6 +412,12 @@ impl Daemon {
         Next::On
     }
 
+    async fn hang_up(&mut self) -> Next {
+        // Whether it was refused stands in the log and in `status`.
+        let _ = self.reload(None).await;
+        Next::On
+    }
+
     async fn alive(&mut self, watched: bool) -> Next {
         // systemd restarts a run whose protocol hangs, not only one whose process does.
         if watched && self.thread().await.is_some() {
@@ -435,7 +460,9 @@ impl Daemon {
 }
 
 /// The end of the work that is under way; never, where there is none.
-async fn ended(work: &mut Option<(Cause, JoinHandle<Outcome>)>) -> (Cause, Result<Outcome, tokio::task::JoinError>) {
+pub(super) async fn ended(
+    work: &mut Option<(Cause, JoinHandle<Outcome>)>,
+) -> (Cause, Result<Outcome, tokio::task::JoinError>) {
     let Some((_, handle)) = work else { return std::future::pending().await };
     let outcome = handle.await;
     match work.take() {
