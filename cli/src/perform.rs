@@ -4,14 +4,17 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use model::observed::Live;
 use model::plan::{Action, Note, Plan, Step};
 use model::units::parse_duration;
 use nix::sys::signal::{SigSet, Signal};
 use runtime::apply::{self, ApplyError, Lock, LockError, Task, Told};
+use runtime::control;
 use runtime::kernel::KernelError;
 use runtime::kernel::linux::Linux;
 use serde_json::{Value, json};
 
+use crate::args::Arguments;
 use crate::report::{Exit, Failure, count};
 use crate::words::plan::sign;
 
@@ -78,6 +81,14 @@ pub fn lock(state: &Path, verb: &str, patience: Duration) -> Result<Lock, Failur
         },
         LockError::Kernel(error) => refused(&error),
     })
+}
+
+/// What the running service knows; `None` where none runs.
+///
+/// # Errors
+/// Where one runs and does not answer: what it holds must not be taken for leftovers.
+pub fn service(arguments: &Arguments) -> Result<Option<Live>, Failure> {
+    control::live(&arguments.state).map_err(|e| Failure { exit: Exit::Failed, what: e.to_string(), help: e.help() })
 }
 
 /// What the machine refused, with its remedy.

@@ -99,7 +99,7 @@ impl Service {
         let mut command = host.command(&["run"]);
         let service = Service(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(20);
-        while control::live(&host.state()).is_none() {
+        while !matches!(control::live(&host.state()), Ok(Some(_))) {
             assert!(Instant::now() < deadline, "the service does not answer");
             std::thread::yield_now();
         }

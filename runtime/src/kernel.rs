@@ -81,6 +81,14 @@ pub enum KernelError {
         /// The kernel's words.
         why: String,
     },
+    /// A `hactl run` is there and cannot be asked what it holds.
+    #[error("{what}")]
+    Unasked {
+        /// The control socket's words.
+        what: String,
+        /// What to do about it.
+        help: Vec<String>,
+    },
     /// Anything else, with the kernel's or the program's words.
     #[error("{what}: {why}")]
     Refused {
@@ -117,6 +125,7 @@ impl KernelError {
             KernelError::State { .. } => {
                 &["make room there, or name another directory with --state DIR; nothing was changed"]
             }
+            KernelError::Unasked { help, .. } => return help.clone(),
             KernelError::Refused { .. } => &[],
         };
         lines.iter().map(|line| (*line).to_owned()).collect()

@@ -20,4 +20,5 @@ pub mod notify;
 pub mod secrets;
 pub mod socket;
 pub mod sources;
+mod statedir;
 pub mod watch;

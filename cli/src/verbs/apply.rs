@@ -31,7 +31,7 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
     Linux::permitted().map_err(|e| refused(&e))?;
     let desired = node::desired(arguments, &loaded.config)?;
     let mut kernel = Linux::new(&arguments.state);
-    if let Some(live) = control::live(&arguments.state) {
+    if let Some(live) = perform::service(arguments)? {
         same_file(&live, &loaded.path)?;
         // Not under the lock yet: the service needs it for what it puts right while a person thinks.
         let plan = machine::plan(&desired, &mut kernel, arguments).map_err(|e| refused(&e))?;

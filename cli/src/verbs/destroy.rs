@@ -2,7 +2,6 @@
 
 use model::observed::{Observed, Wanted};
 use model::plan::{Plan, teardown};
-use runtime::control;
 use runtime::kernel::linux::Linux;
 use runtime::kernel::{Kernel, KernelError, record};
 
@@ -18,7 +17,7 @@ use crate::words;
 pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failure> {
     let patience = perform::patience(&args.wait)?;
     Linux::permitted().map_err(|e| refused(&e))?;
-    if let Some(live) = control::live(&arguments.state) {
+    if let Some(live) = perform::service(arguments)? {
         return Err(Failure {
             exit: Exit::Failed,
             what: format!("hactl run (pid {}) would put everything back as {} says", live.pid, live.config),

@@ -41,8 +41,7 @@ fn page(arguments: &Arguments) -> Result<(String, Exit), Failure> {
         Ok(Reply::Refused { what, help }) => Err(failed(what, help)),
         Ok(_) => Err(failed("the daemon answered something else than asked".into(), vec!["same version?".into()])),
         Err(AskError::NotRunning(_)) => Ok((down(&arguments.state, arguments.json), Exit::Failed)),
-        Err(e @ AskError::NotPermitted(_)) => Err(failed(e.to_string(), vec!["sudo hactl status".into()])),
-        Err(e @ AskError::Broken { .. }) => Err(failed(e.to_string(), vec![])),
+        Err(e) => Err(failed(e.to_string(), e.help())),
     }
 }
 

@@ -16,6 +16,8 @@ use runtime::clock;
 use runtime::netns::{Links, Namespace, isolate};
 use serde_json::Value;
 
+mod bad_days;
+
 /// How long an event may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -448,28 +450,6 @@ fn a_failing_check_is_fault_and_the_notify_program_hears_of_it() {
         assert!(heard.starts_with("INSTANCE v "), "{heard}");
         let turns: Vec<&&str> = states.iter().filter(|s| **s != "BACKUP").collect();
         assert_eq!(turns, [&"MASTER", &"FAULT", &"MASTER", &"STOP"], "{heard}");
-    });
-}
-
-#[test]
-fn a_full_disk_under_the_state_directory_does_not_keep_it_from_holding() {
-    alone(|| {
-        let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-        let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
-        nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-        let state = machine.directory.path().join("state");
-        fs::create_dir(&state).unwrap();
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("full"), &state, Some("tmpfs"), flags, Some("size=4k,nr_inodes=100")).unwrap();
-        fs::write(state.join("filler"), [0; 4096]).unwrap();
-        let mut run = machine.run();
-        run.until_state("MASTER");
-        assert!(holds("10.0.0.100/24"));
-        let status = machine.status().1;
-        assert!(status["warnings"].to_string().contains("No space left"), "{status:#}");
-        run.signal(Signal::SIGTERM);
-        assert!(run.ends().success());
     });
 }
 

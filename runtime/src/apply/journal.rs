@@ -12,9 +12,13 @@ use model::plan::{Plan, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{KernelError, record};
+use crate::statedir;
 
 /// Room beyond the plan's own size that is kept for undoing: the record is written anew at every step back.
 const RESERVE: usize = 64 * 1024;
+
+/// The largest journal that is read: a line of some hundred bytes for each of many thousand steps.
+const JOURNAL_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// An apply that did not end: it was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +47,7 @@ enum Line {
 
 /// The journal of this state directory, where the apply that wrote it did not end.
 pub fn leftover(state: &Path) -> Option<Leftover> {
-    let text = fs::read_to_string(path(state)).ok()?;
+    let text = String::from_utf8(statedir::read(&path(state), JOURNAL_LIMIT).ok()?).ok()?;
     let mut found = Leftover { pid: 0, at: "?".into(), steps: 0, begun: 0, last: None, undoing: false };
     // The last line may be cut short: what was begun before it stands.
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
@@ -74,11 +78,11 @@ impl Journal {
         let size = serde_json::to_vec(plan).map(|json| json.len()).unwrap_or_default();
         let recorded = fs::metadata(record::path(state)).map(|m| m.len() as usize).unwrap_or_default();
         let room = vec![0; RESERVE + 2 * (size + recorded)];
-        let set_aside = File::create(reserve(state)).and_then(|mut file| {
+        let set_aside = statedir::create(&reserve(state)).and_then(|mut file| {
             file.write_all(&room)?;
             file.sync_data()
         });
-        let begun = set_aside.and_then(|()| File::create(path(state)));
+        let begun = set_aside.and_then(|()| statedir::create(&path(state)));
         let mut journal = match begun {
             Ok(file) => Journal { state: state.to_owned(), file },
             Err(e) => {

@@ -1,20 +1,17 @@
 //! One apply at a time: `<state>/lock`, held by flock(2), so that the kernel lets go when its holder dies.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::unistd::{Uid, User, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::KernelError;
-
-/// How often a waiting apply looks again: below what a person notices, far above what a look costs (microseconds).
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use crate::statedir;
 
 /// The largest holder's line that is read.
 const HOLDER_LIMIT: u64 = 4096;
@@ -75,19 +72,13 @@ impl Lock {
     /// # Errors
     /// With the holder's pid, user and since when, where another has it to the end.
     pub fn take(state: &Path, verb: &str, patience: Duration) -> Result<Lock, LockError> {
-        let deadline = Instant::now().checked_add(patience);
         let path = state.join("lock");
-        let mut file = open(state, &path)?;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(file) => return Lock { state: state.to_owned(), file }.signed(verb, &path),
-                Err((back, Errno::EWOULDBLOCK)) if deadline.is_some_and(|end| Instant::now() >= end) => {
-                    return Err(LockError::Held { path, holder: holder(back) });
-                }
-                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
-                Err((_, e)) => return Err(failed(&path, e.into()).into()),
-            }
-            std::thread::sleep(LOOK_AGAIN);
+        statedir::make(state).map_err(|e| failed(state, e))?;
+        let file = statedir::open(&path).map_err(|e| failed(&path, e))?;
+        match statedir::lock(file, patience) {
+            Ok(file) => Lock { state: state.to_owned(), file }.signed(verb, &path),
+            Err((file, Errno::EWOULDBLOCK)) => Err(LockError::Held { path, holder: holder(file) }),
+            Err((_, e)) => Err(failed(&path, e.into()).into()),
         }
     }
 
@@ -111,13 +102,6 @@ impl Drop for Lock {
     }
 }
 
-fn open(state: &Path, path: &Path) -> Result<File, KernelError> {
-    fs::create_dir_all(state).map_err(|e| failed(state, e))?;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    options.open(path).map_err(|e| failed(path, e))
-}
-
 fn failed(path: &Path, error: std::io::Error) -> KernelError {
     KernelError::State { path: path.display().to_string(), why: error.to_string() }
 }
@@ -139,6 +123,7 @@ fn holder(file: File) -> Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::sync::mpsc;
     use std::thread;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::observed::Live;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::{MAX_REPLY, REPLY_TIMEOUT, Reply, Request, socket};
+use super::{MAX_REPLY, REPLY_TIMEOUT, Reply, Request, server, socket};
 
 /// How long [`live`] waits: an observation must not hang on a daemon that does.
 const LIVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,13 +23,25 @@ pub enum AskError {
     #[error("{}: permission denied", .0.display())]
     NotPermitted(PathBuf),
     /// It runs and does not answer as it should.
-    #[error("the daemon does not answer on {}: {why}", .path.display())]
+    #[error("hactl run does not answer on {}: {why}", .path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
         /// What happened instead.
         why: String,
     },
+}
+
+impl AskError {
+    /// What to do about it, each a line.
+    pub fn help(&self) -> Vec<String> {
+        let line = match self {
+            AskError::NotRunning(_) => "start it with `systemctl start hactl`, or `hactl run`",
+            AskError::NotPermitted(_) => "ask as root: sudo hactl …",
+            AskError::Broken { .. } => "what it holds is not known, so nothing was changed: restart it, or end it",
+        };
+        vec![line.to_owned()]
+    }
 }
 
 /// Asks the daemon of this state directory.
@@ -40,17 +52,23 @@ pub fn ask(state: &Path, request: &Request) -> Result<Reply, AskError> {
     converse(connect(state)?, state, request, REPLY_TIMEOUT)
 }
 
-/// What the daemon of this state directory knows and the kernel does not; `None` where none answers, and for the
-/// daemon itself, which knows without asking.
-pub fn live(state: &Path) -> Option<Live> {
-    let stream = connect(state).ok()?;
-    let listener = getsockopt(&stream, PeerCredentials).ok()?;
-    if listener.pid() == nix::unistd::getpid().as_raw() {
-        return None;
-    }
-    match converse(stream, state, &Request::Live, LIVE_TIMEOUT) {
-        Ok(Reply::Live(live)) => Some(live),
-        _ => None,
+/// What the daemon of this state directory knows and the kernel does not; `None` where none runs, and for somebody who
+/// may not ask.
+///
+/// # Errors
+/// Where one runs and does not answer: the addresses that it holds are no dead one's leftovers.
+pub fn live(state: &Path) -> Result<Option<Live>, AskError> {
+    let broken = |why: String| AskError::Broken { path: socket(state), why };
+    let stream = match connect(state) {
+        Ok(stream) => stream,
+        Err(AskError::NotPermitted(_)) => return Ok(None),
+        Err(AskError::NotRunning(_)) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    match converse(stream, state, &Request::Live, LIVE_TIMEOUT)? {
+        Reply::Live(live) => Ok(Some(live)),
+        Reply::Refused { what, .. } => Err(broken(what)),
+        _ => Err(broken("it answered something else than asked; same version?".into())),
     }
 }
 
@@ -63,7 +81,10 @@ pub(super) fn listener(state: &Path) -> Option<i32> {
 fn connect(state: &Path) -> Result<UnixStream, AskError> {
     let path = socket(state);
     UnixStream::connect(&path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => AskError::NotRunning(path),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => match server::daemon(state) {
+            None => AskError::NotRunning(path),
+            Some(pid) => AskError::Broken { path, why: format!("process {pid} runs, and its socket is gone") },
+        },
         std::io::ErrorKind::PermissionDenied => AskError::NotPermitted(path),
         _ => AskError::Broken { path, why: e.to_string() },
     })
@@ -71,7 +92,10 @@ fn connect(state: &Path) -> Result<UnixStream, AskError> {
 
 fn converse(stream: UnixStream, state: &Path, request: &Request, patience: Duration) -> Result<Reply, AskError> {
     let broken = |why: String| AskError::Broken { path: socket(state), why };
-    let io = |e: std::io::Error| broken(e.to_string());
+    let io = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::WouldBlock => broken(format!("nothing came within {} s", patience.as_secs())),
+        _ => broken(e.to_string()),
+    };
     stream.set_read_timeout(Some(patience)).map_err(io)?;
     stream.set_write_timeout(Some(patience)).map_err(io)?;
     let mut line = serde_json::to_vec(request).map_err(|e| broken(e.to_string()))?;

@@ -1,18 +1,27 @@
 //! The daemon's side of the control socket. Whatever is sent, the answer is an answer.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{ErrorKind, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::errno::Errno;
+use nix::fcntl::Flock;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::client::listener;
 use super::{MAX_CONNECTIONS, MAX_REQUEST, READ_TIMEOUT, REPLY_TIMEOUT, Reply, Request, socket};
+use crate::statedir;
+
+/// How long a daemon that is just dying, or somebody who only asks whether one runs, may still have the lock.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The largest lock file that is read: a process number.
+const PID_LIMIT: u64 = 32;
 
 /// A request on its way to the daemon, with where the answer goes.
 #[derive(Debug)]
@@ -69,21 +78,12 @@ pub fn bind(state: &Path) -> Result<Bound, BindError> {
         let path = path.to_owned();
         move |source| BindError::Io { path, source }
     };
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(state).map_err(io(state))?;
-    let lock_path = state.join("run.lock");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&lock_path)
-        .map_err(io(&lock_path))?;
-    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(mut file, errno)| match errno {
-        nix::errno::Errno::EAGAIN => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let pid = text.trim().parse().ok().or_else(|| listener(state)).unwrap_or(0);
+    statedir::make(state).map_err(io(state))?;
+    let lock_path = lock_file(state);
+    let file = statedir::open(&lock_path).map_err(io(&lock_path))?;
+    let mut lock = statedir::lock(file, LOCK_PATIENCE).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => {
+            let pid = noted(state).or_else(|| listener(state)).unwrap_or(0);
             BindError::Running { pid, state: state.to_owned() }
         }
         errno => BindError::Io { path: lock_path.clone(), source: errno.into() },
@@ -101,6 +101,20 @@ pub fn bind(state: &Path) -> Result<Bound, BindError> {
     Ok(Bound { listener, path, _lock: lock })
 }
 
+/// The process that is the daemon of a state directory, whether or not it can be asked; 0 where its number is not known.
+pub(super) fn daemon(state: &Path) -> Option<i32> {
+    statedir::is_locked(&lock_file(state)).then(|| noted(state).unwrap_or(0))
+}
+
+fn lock_file(state: &Path) -> PathBuf {
+    state.join("run.lock")
+}
+
+fn noted(state: &Path) -> Option<i32> {
+    let text = statedir::read(&lock_file(state), PID_LIMIT).ok()?;
+    String::from_utf8(text).ok()?.trim().parse().ok()
+}
+
 /// Serves connections for ever, handing requests to the daemon through `asked`.
 ///
 /// # Errors
@@ -110,7 +124,7 @@ pub async fn serve(bound: &Bound, asked: mpsc::Sender<Asked>) -> std::io::Result
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let asked = asked.clone();
@@ -125,7 +139,7 @@ pub async fn serve(bound: &Bound, asked: mpsc::Sender<Asked>) -> std::io::Result
             Err(_) => {
                 let mut stream = stream;
                 let busy = refused(format!("{MAX_CONNECTIONS} clients are being served; try again"));
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(50), send(&mut stream, &busy)).await;
+                let _ = tokio::time::timeout(Duration::from_millis(50), send(&mut stream, &busy)).await;
             }
         }
     }
@@ -196,10 +210,24 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::control::{AskError, ask};
+    use crate::control::{AskError, ask, live};
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_not_taken_for_none() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(matches!(live(state.path()), Ok(None)));
+        let bound = bind(state.path()).unwrap();
+        let error = live(state.path()).unwrap_err().to_string();
+        assert!(error.contains("does not answer"), "{error}");
+        std::fs::remove_file(socket(state.path())).unwrap();
+        let error = live(state.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(bound);
+        assert!(matches!(live(state.path()), Ok(None)));
+    }
 
     /// A daemon that refuses everything with one word, on a thread of its own.
-    fn daemon(state: &Path) {
+    fn refuser(state: &Path) {
         let bound = bind(state).unwrap();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -226,14 +254,14 @@ mod tests {
     #[test]
     fn a_request_is_answered() {
         let state = tempfile::tempdir().unwrap();
-        daemon(state.path());
+        refuser(state.path());
         assert_eq!(ask(state.path(), &Request::Status).unwrap(), refused("heard".into()));
     }
 
     #[test]
     fn garbage_is_answered_with_an_error_and_the_next_request_is_served() {
         let state = tempfile::tempdir().unwrap();
-        daemon(state.path());
+        refuser(state.path());
         let stream = UnixStream::connect(socket(state.path())).unwrap();
         for bytes in [&b"\xff\xfe\x00\n"[..], b"{\"ask\":\"explode\"}\n", b"[[[[[[\n", b"\n"] {
             assert!(say(&stream, bytes).contains("not understood"), "{bytes:?}");
@@ -244,7 +272,7 @@ mod tests {
     #[test]
     fn a_huge_request_is_refused() {
         let state = tempfile::tempdir().unwrap();
-        daemon(state.path());
+        refuser(state.path());
         let stream = UnixStream::connect(socket(state.path())).unwrap();
         say(&stream, &vec![b'x'; 1 << 20]);
         assert_eq!(ask(state.path(), &Request::Live).unwrap(), refused("heard".into()));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 use model::desired::Fingerprint;
-use model::observed::{Address, Link, OBSERVED_VERSION, OUR_MARK, Observed, Record, SysctlBefore, Wanted};
+use model::observed::{Address, Link, Live, OBSERVED_VERSION, OUR_MARK, Observed, Record, SysctlBefore, Wanted};
 use model::plan::{Operation, Plan, Step};
 use model::units::{Cidr, InterfaceName};
 
@@ -17,12 +17,18 @@ use crate::control;
 #[derive(Debug, Clone)]
 pub struct Linux {
     state: PathBuf,
+    asks: bool,
 }
 
 impl Linux {
     /// With the directory of the record and the control socket; nothing is opened or made.
     pub fn new(state: &Path) -> Linux {
-        Linux { state: state.to_owned() }
+        Linux { state: state.to_owned(), asks: true }
+    }
+
+    /// As `hactl run` itself sees it, which knows what it holds without asking.
+    pub fn of_service(state: &Path) -> Linux {
+        Linux { asks: false, ..Linux::new(state) }
     }
 
     /// Whether this process may change the network of the namespace it is in.
@@ -47,6 +53,13 @@ impl Linux {
             nftables::installed()?;
         }
         record::writable(&self.state)
+    }
+
+    fn service(&self) -> Result<Option<Live>, KernelError> {
+        if !self.asks {
+            return Ok(None);
+        }
+        control::live(&self.state).map_err(|e| KernelError::Unasked { what: e.to_string(), help: e.help() })
     }
 
     fn set_sysctl(&self, key: &str, value: &str, becomes: Option<&SysctlBefore>) -> Result<(), KernelError> {
@@ -119,7 +132,7 @@ impl Kernel for Linux {
             sysctls,
             tables: nftables::list()?,
             record: record::load(&self.state)?,
-            service: control::live(&self.state),
+            service: self.service()?,
             others: others::holders(),
         })
     }

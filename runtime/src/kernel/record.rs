@@ -2,7 +2,7 @@
 //!
 //! Written before the change it speaks of, as a whole and atomically: a crash between the two loses nothing.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,13 @@ use model::observed::Record;
 use serde::{Deserialize, Serialize};
 
 use super::KernelError;
+use crate::statedir;
 
 /// Version of the file's form.
 const RECORD_VERSION: u32 = 1;
+
+/// The largest record that is read: 255 vips with a sysctl of every interface are below a tenth of it.
+const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,7 +40,7 @@ pub fn path(state: &Path) -> PathBuf {
 pub fn load(state: &Path) -> Result<Record, KernelError> {
     let path = path(state);
     let bad = |why: String| KernelError::BadRecord { path: path.display().to_string(), why };
-    let bytes = match fs::read(&path) {
+    let bytes = match statedir::read(&path, RECORD_LIMIT) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Record::default()),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
@@ -82,9 +86,9 @@ pub(super) fn boot_id() -> Result<String, KernelError> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
     let failed = |e: std::io::Error| KernelError::State { path: path.display().to_string(), why: e.to_string() };
     let dir = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(dir).map_err(failed)?;
+    statedir::make(dir).map_err(failed)?;
     let new = path.with_extension("new");
-    let written = File::create(&new).and_then(|mut file| {
+    let written = statedir::create(&new).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
