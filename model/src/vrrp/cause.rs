@@ -31,6 +31,8 @@ pub enum Cause {
     Source,
     /// Version 2: another advert interval than ours (RFC 3768 §7.1). Version 3: an interval of 0.
     Interval,
+    /// Version 3: it lists no address (RFC 9568 §5.2.5).
+    Addresses,
     /// Our own packet, looped back.
     Own,
 }
@@ -48,6 +50,7 @@ impl Cause {
             Cause::Authentication => "authentication",
             Cause::Source => "source",
             Cause::Interval => "interval",
+            Cause::Addresses => "addresses",
             Cause::Own => "own",
         }
     }
@@ -68,6 +71,7 @@ impl From<Malformed> for Cause {
             Malformed::Vrid => Cause::Vrid,
             Malformed::Checksum => Cause::Checksum,
             Malformed::Interval => Cause::Interval,
+            Malformed::Addresses => Cause::Addresses,
         }
     }
 }

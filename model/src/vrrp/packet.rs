@@ -98,6 +98,9 @@ pub enum Malformed {
     /// An interval of 0.
     #[error("the advert interval is 0")]
     Interval,
+    /// Version 3 without an address: to be ignored (RFC 9568 §5.2.5).
+    #[error("no address is listed")]
+    Addresses,
 }
 
 /// The first two bytes, before anything else of the packet is believed: whom it is meant for.
@@ -161,6 +164,9 @@ pub fn decode(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> Result
     let (vrid, interval) = body;
     verify(message, Some((source, destination)))?;
     let interval = Centiseconds::try_from(interval).map_err(|_| Malformed::Interval)?;
+    if addresses.is_empty() {
+        return Err(Malformed::Addresses);
+    }
     Ok(Advert { vrid, priority, body: Body::V3 { interval }, addresses })
 }
 

@@ -4,6 +4,7 @@ mod arbitrary;
 mod election;
 mod faults;
 mod hostile;
+mod ledger;
 mod reload;
 mod startup;
 

@@ -1,0 +1,70 @@
+//! RFC 9568 sections 5 to 8 as a ledger: a test per normative clause, named after its section; RFC 3768 (and RFC
+//! 2338's password) where version 2 differs. A clause that two sections repeat has one test, under the first.
+//!
+//! Elsewhere, since no router decides it: TTL 255, protocol 112 and the group's scope as sent (§5.1.1.2 to §5.1.1.4;
+//! the tests of the socket and of live peers), ARP answered while the addresses stand and by nobody else (§6.4.2,
+//! §6.4.3, §8.1.2: the kernel answers for addresses that it has, `Hold` and `Release` decide that), the order of
+//! gratuitous ARP after the address (§6.4.2: the hot path's tests).
+//!
+//! Otherwise than the RFC has it, on purpose:
+//! - §5.2.8: IPv4 messages are sent with the checksum of RFC 5798 unless `checksum "message"` says otherwise, because
+//!   keepalived and FRR require it; both are accepted.
+//! - §6.1, Preempt_Mode: a delay is possible as well.
+//! - §6.4.3, priority 0 and losing adverts: at most eight answers between two scheduled adverts, so that a flood is not
+//!   answered with a flood.
+//! - §7.1: the owner of the addresses hears adverts too, since §6.4.3's answer is what heals clients; of two owners,
+//!   which no file can have, the higher address stays.
+//! - RFC 3768 §7.1: a differing address list is told of and not dropped, so that a list can be changed machine by
+//!   machine.
+//! - RFC 3768 §5.3.10: the deprecated type 1 password is spoken where `auth-pass` is configured.
+//!
+//! Not built yet:
+//! - IPv6: §5.1.2 (source, group, hop limit, next header), §5.2.5 to §5.2.9 over IPv6, §6.4 unsolicited neighbour
+//!   advertisements and solicited-node groups, router advertisements, §8.2.
+//! - Virtual router MAC: source of adverts (§7.2), gratuitous ARP with it (§6.4.1, §6.4.2), frames to it (§6.4.2,
+//!   §6.4.3), §7.3, §8.1.2, §8.1.3.
+//! - Accept_Mode (§6.1, §6.4.3): a master always accepts what is sent to its addresses, as with `true`.
+//! - §8.1.1 (ICMP redirects) and §8.3.1 (no forwarding to owned addresses) belong to forwarding with a virtual MAC.
+//! - §8.4: one virtual router speaks one version; both at once, to migrate, is not possible.
+
+mod active;
+mod backup;
+mod format;
+mod initialize;
+mod parameters;
+mod receiving;
+mod version2;
+
+use super::*;
+
+/// The only advert among effects: source, destinations and message.
+fn sent(effects: &[Effect]) -> (Ipv4Addr, Vec<Ipv4Addr>, Vec<u8>) {
+    let advert = |effect: &Effect| match effect {
+        Effect::Advert { source, destinations, message, .. } => Some((*source, destinations.clone(), message.clone())),
+        _ => None,
+    };
+    let adverts: Vec<_> = effects.iter().filter_map(advert).collect();
+    assert_eq!(adverts.len(), 1, "{effects:?}");
+    adverts[0].clone()
+}
+
+/// The effects of becoming master.
+fn takeover(settings: Settings) -> Vec<Effect> {
+    let mut bench = Bench::up(settings);
+    let at = bench.router.deadline().unwrap();
+    bench.run_until(at)
+}
+
+fn interval(centiseconds: u16) -> Centiseconds {
+    Centiseconds::try_from(centiseconds).unwrap()
+}
+
+fn priority(n: u8) -> Priority {
+    Priority::try_from(n).unwrap()
+}
+
+/// Silence after which this priority declares a master with this interval dead, in version 3.
+fn down(priority: u8, centiseconds: u16) -> Duration {
+    let interval = Duration::from_millis(u64::from(centiseconds) * 10);
+    interval * 3 + interval * (256 - u32::from(priority)) / 256
+}

@@ -1,0 +1,114 @@
+//! RFC 9568 §7 and §8: receiving, sending, and the recommendations for running it.
+
+use super::*;
+
+/// Hears a changed good advert as Backup; what it was dropped for.
+fn dropped(change: impl FnOnce(&mut Received)) -> Vec<String> {
+    let mut bench = Bench::up(settings());
+    let deadline = bench.router.deadline();
+    let mut packet = advert_of(&settings(), PEER, 200);
+    change(&mut packet);
+    let effects = bench.give(Input::Packet(packet));
+    let told = |event: &&Event| if let Event::Dropped { cause, .. } = event { Some(cause.clone()) } else { None };
+    assert_eq!(bench.router.deadline(), deadline);
+    events(&effects).iter().filter_map(told).collect()
+}
+
+#[test]
+fn rfc9568_7_1_the_ttl_must_be_255_and_the_event_is_logged() {
+    assert_eq!(dropped(|p| p.ttl = 254), ["ttl"]);
+}
+
+#[test]
+fn rfc9568_7_1_the_version_must_be_3_and_the_event_is_logged() {
+    for version in (0..16).filter(|v| *v != 3) {
+        assert_eq!(dropped(|p| p.message[0] = version << 4 | 1), ["version"]);
+    }
+}
+
+#[test]
+fn rfc9568_7_1_the_type_must_be_1_and_the_event_is_logged() {
+    assert_eq!(dropped(|p| p.message[0] = 0x32), ["type"]);
+}
+
+#[test]
+fn rfc9568_7_1_the_packet_must_be_complete_and_the_event_is_logged() {
+    for length in 0..12 {
+        assert_eq!(dropped(|p| p.message.truncate(length)), ["length"], "{length} bytes");
+    }
+    assert_eq!(dropped(|p| p.message[3] = 2), ["length"]);
+}
+
+#[test]
+fn rfc9568_7_1_the_checksum_must_fit_and_the_event_is_logged() {
+    for at in [2, 4, 5, 6, 7, 8, 11] {
+        assert_eq!(dropped(|p| p.message[at] ^= 1), ["checksum"], "byte {at}");
+    }
+}
+
+#[test]
+fn rfc9568_7_1_the_vrid_must_be_configured_on_the_receiving_interface() {
+    assert_eq!(dropped(|p| p.message[1] = 52), ["vrid"]);
+    assert!(dropped(|p| p.interface = "eth1".parse().unwrap()).is_empty(), "nothing is ours on that interface");
+}
+
+#[test]
+fn rfc9568_7_1_logging_is_rate_limited() {
+    let mut bench = Bench::up(settings());
+    let mut told = 0;
+    for _ in 0..10_000 {
+        let packet = Received { ttl: 1, ..advert_of(&settings(), PEER, 200) };
+        told += events(&bench.give(Input::Packet(packet))).len();
+    }
+    assert_eq!(told, 5, "at 1, 10, 100, 1,000 and 10,000");
+    assert_eq!(bench.status().dropped["ttl"], 10_000);
+}
+
+#[test]
+fn rfc9568_7_1_a_differing_address_list_is_logged() {
+    let other = Settings { addresses: vec![cidr("192.0.2.99/24")], ..settings() };
+    let mut bench = Bench::up(settings());
+    let effects = bench.give(Input::Packet(advert_of(&other, PEER, 200)));
+    assert!(matches!(events(&effects)[..], [Event::Warning { .. }]));
+    assert_eq!(bench.status().received, 1);
+}
+
+#[test]
+fn rfc9568_7_1_a_differing_interval_is_logged_and_not_dropped() {
+    let other = Settings { advertise: interval(200), ..settings() };
+    let mut bench = Bench::up(settings());
+    let effects = bench.give(Input::Packet(advert_of(&other, PEER, 200)));
+    assert!(matches!(events(&effects)[..], [Event::Warning { .. }]));
+    assert_eq!(bench.status().received, 1);
+}
+
+#[test]
+fn rfc9568_7_2_every_field_is_filled_from_what_the_virtual_router_is_now() {
+    let track = vec![("nginx".into(), Some(-50))];
+    let mut bench = Bench::master(Settings { preempt: Preempt::Never, track, ..settings() });
+    bench.give(Input::Check { name: "nginx".into(), up: false });
+    let (source, destinations, message) = sent(&bench.wait(1000));
+    let advert = packet::decode(&message, source, destinations[0]).unwrap();
+    let addresses = vec![Ipv4Addr::new(192, 0, 2, 50)];
+    let body = Body::V3 { interval: interval(100) };
+    assert_eq!(advert, Advert { vrid: settings().vrid, priority: 50, body, addresses });
+}
+
+#[test]
+fn rfc9568_8_3_2_two_routers_with_one_priority_end_with_one_active() {
+    // Both took over in the same moment and hear each other.
+    let (mut low, mut high) = (Bench::master(settings()), Bench::master(settings()));
+    low.hear(PEER, 100);
+    high.hear(LOWER, 100);
+    assert_eq!((low.state(), high.state()), (VipState::Backup, VipState::Master));
+}
+
+#[test]
+fn rfc9568_8_4_a_router_of_version_3_drops_adverts_of_version_2_and_the_reverse() {
+    let (v2, v3) = (Settings { version: Version::V2, ..settings() }, settings());
+    for (ours, theirs) in [(&v2, &v3), (&v3, &v2)] {
+        let mut bench = Bench::master(ours.clone());
+        bench.give(Input::Packet(advert_of(theirs, PEER, 200)));
+        assert_eq!((bench.state(), bench.status().dropped["version"]), (VipState::Master, 1));
+    }
+}
