@@ -22,6 +22,12 @@ const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// Between two round trips of one connection.
 const TRIP_EVERY: Duration = Duration::from_millis(100);
 
+/// Source ports of the connections: from here on, beyond the well-known ones…
+const FIRST_PORT: u16 = 10_000;
+
+/// … and this many.
+const PORTS: usize = 50_000;
+
 /// A connection without an answer for this long is told of as silent.
 const SILENT: Duration = Duration::from_millis(500);
 
@@ -214,6 +220,7 @@ impl Connections {
             let answered = Arc::clone(&self.answered);
             answered.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&last));
             let tell = Arc::clone(&self.tell);
+            let source = SocketAddr::new(IpAddr::V4(source), port_of(id));
             tokio::spawn(async move {
                 let why = converse(source, target, &last, |backend| tell(&Report::Opened { id, backend })).await;
                 answered.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -223,8 +230,15 @@ impl Connections {
     }
 }
 
+/// Each connection has a source port of its own, as far as there are any. Two clients that use the same one towards
+/// the same backend share a tuple behind the address translation: the first holder gives the second of them another
+/// port, the next holder cannot know which, and whether such a pair exists would be up to the kernel's draw of ports.
+fn port_of(id: usize) -> u16 {
+    u16::try_from(id % PORTS).unwrap_or(0).saturating_add(FIRST_PORT)
+}
+
 /// Talks over one connection for as long as it lives; the answer says why it did not live on.
-async fn converse(source: Ipv4Addr, target: SocketAddrV4, last: &AtomicU64, opened: impl FnOnce(String)) -> String {
+async fn converse(source: SocketAddr, target: SocketAddrV4, last: &AtomicU64, opened: impl FnOnce(String)) -> String {
     let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connect(source, target)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return format!("could not connect to {target}: {e}"),
@@ -248,10 +262,10 @@ async fn converse(source: Ipv4Addr, target: SocketAddrV4, last: &AtomicU64, open
     }
 }
 
-async fn connect(source: Ipv4Addr, target: SocketAddrV4) -> std::io::Result<TcpStream> {
+async fn connect(source: SocketAddr, target: SocketAddrV4) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+    socket.bind(source)?;
     socket.connect(target.into()).await
 }
 
