@@ -198,6 +198,21 @@ fn a_machine_that_forwarded_before_goes_on_forwarding_what_is_not_ours() {
 }
 
 #[test]
+fn secondary_addresses_are_removed_before_their_primary_one() {
+    let mut holds = machine();
+    for (cidr, secondary) in [("10.0.0.71/24", false), ("10.0.0.72/24", true), ("10.0.0.73/24", true)] {
+        let (interface, cidr) = ("eth0".parse().unwrap(), cidr.parse().unwrap());
+        holds.addresses.insert(Address { interface, cidr, mark: OUR_MARK, secondary });
+    }
+    let removed = |plan: &Plan| -> Vec<String> {
+        let of = |s: &Step| s.object.strip_prefix("address 10.0.0.7").map(|rest| rest[..1].to_owned());
+        plan.steps.iter().filter_map(of).collect()
+    };
+    assert_eq!(removed(&plan(&desired(FILES[0]), &holds)), ["2", "3", "1"]);
+    assert_eq!(removed(&teardown("a", &holds)), ["2", "3", "1"]);
+}
+
+#[test]
 fn an_address_of_somebody_else_blocks_and_is_named() {
     let mut holds = machine();
     let interface = "eth0".parse().unwrap();
