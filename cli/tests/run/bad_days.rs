@@ -40,6 +40,26 @@ fn what_a_run_holds_that_does_not_answer_is_nobodys_leftover() {
 }
 
 #[test]
+fn a_tool_that_fights_over_an_address_does_not_fill_the_log() {
+    alone(|| {
+        let machine = Machine::with_link(VIP);
+        let mut run = machine.run();
+        run.until_state("MASTER");
+        for _ in 0..40 {
+            shell("ip addr replace 10.0.0.100/24 dev eth0");
+            run.until_restored("the mark of");
+        }
+        run.signal(Signal::SIGTERM);
+        assert!(run.ends().success());
+        assert!(!holds("10.0.0.100/24"), "it carries our mark to the end");
+        let mut log = String::new();
+        run.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(log.matches("the mark of").count(), 9, "{log}");
+        assert_eq!(log.matches("but not logged").count(), 1, "{log}");
+    });
+}
+
+#[test]
 fn a_full_disk_under_the_state_directory_does_not_keep_it_from_holding() {
     alone(|| {
         let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));

@@ -100,9 +100,13 @@ fn converse(stream: UnixStream, state: &Path, request: &Request, patience: Durat
     stream.set_write_timeout(Some(patience)).map_err(io)?;
     let mut line = serde_json::to_vec(request).map_err(|e| broken(e.to_string()))?;
     line.push(b'\n');
-    (&stream).write_all(&line).map_err(io)?;
+    // A daemon that serves too many already answers unasked and hangs up.
+    let asked = (&stream).write_all(&line);
     let mut answer = String::new();
-    BufReader::new(stream.take(MAX_REPLY)).read_line(&mut answer).map_err(io)?;
+    let read = BufReader::new(stream.take(MAX_REPLY)).read_line(&mut answer);
+    if answer.is_empty() {
+        asked.and(read).map_err(io)?;
+    }
     if answer.is_empty() {
         return Err(broken("it hung up".into()));
     }

@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn one_client_too_many_is_told_so() {
+        let state = tempfile::tempdir().unwrap();
+        refuser(state.path());
+        let mut others: Vec<_> =
+            (0..MAX_CONNECTIONS).map(|_| UnixStream::connect(socket(state.path())).unwrap()).collect();
+        for _ in 0..20 {
+            let Ok(Reply::Refused { what, .. }) = ask(state.path(), &Request::Status) else { panic!("no answer") };
+            assert!(what.contains("clients are being served"), "{what}");
+        }
+        others.clear();
+    }
+
+    #[test]
     fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
         let state = tempfile::tempdir().unwrap();
         let _first = bind(state.path()).unwrap();

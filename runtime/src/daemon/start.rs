@@ -76,6 +76,11 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         }
     }
     let mut machine = Machine::new(&options.state);
+    // At once and in batches: until they are gone, what a killed run left answers beside the new master. The plan, step
+    // by step, takes seconds for a thousand.
+    if let Err(e) = driver::release_leftovers(&setup.driver) {
+        tracing::warn!("{e}");
+    }
     let loaded = first(&mut machine, &setup, &mut state)?;
     let (events_sender, mut events) = mpsc::channel(EVENTS);
     let driver = driver::start(setup.driver.clone(), events_sender)?;
@@ -99,6 +104,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         sysctls: Sysctls::new(),
         notifier,
         fights: Fights::default(),
+        lost: Fights::default(),
         mastered: BTreeSet::new(),
         fighting: false,
         retry: Duration::ZERO,

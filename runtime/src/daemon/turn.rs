@@ -126,6 +126,8 @@ pub(super) struct Daemon {
     pub notifier: Notifier,
     pub out: Out,
     pub fights: Fights,
+    /// What the VRRP thread put back of late.
+    pub lost: Fights,
     /// Vips that this machine is master of, as the last events said.
     pub mastered: BTreeSet<String>,
     /// Somebody undoes again and again what is put right.
@@ -323,7 +325,7 @@ impl Daemon {
         match event {
             Some(DriverEvent::Router { at, event }) => {
                 self.out.tell(at, &event);
-                tell::log(&event);
+                self.log(&event);
                 self.routed(&event);
                 Next::On
             }
@@ -336,6 +338,20 @@ impl Daemon {
             }
             Some(DriverEvent::Stopped) | None => Next::DriverEnded,
         }
+    }
+
+    /// Tells people; what somebody takes away as fast as it is put back only now and then.
+    fn log(&mut self, event: &Event) {
+        if let Event::Restored { .. } = event {
+            let now = clock::now();
+            if self.lost.count(now) {
+                self.trouble(&Fights::told_less());
+            }
+            if self.lost.pause(now).is_some() {
+                return;
+            }
+        }
+        tell::log(event);
     }
 
     fn routed(&mut self, event: &Event) {

@@ -80,6 +80,9 @@ impl Driver {
         let interfaces = interfaces(&settings);
         hands.settle(&settings.routers, settings.gated);
         hands.release_leftovers(watch.machine(), &settings.routers).map_err(DriverError::Leftovers)?;
+        if let n @ 1.. = hands.hot.deleted() {
+            tracing::info!("{n} addresses were released that are left over from a run that did not end cleanly");
+        }
         let mut driver = Driver {
             interfaces,
             router: Router::new(settings.routers),

@@ -106,6 +106,11 @@ impl Hot {
         by == self.addresses.port() && self.deleted.remove(&(index, cidr))
     }
 
+    /// How many addresses were deleted whose event has not been seen yet.
+    pub fn deleted(&self) -> usize {
+        self.deleted.len()
+    }
+
     /// The port that events of our own edits of the table carry.
     pub fn table_port(&self) -> u32 {
         self.table.port()
