@@ -29,6 +29,7 @@ fn up(code: &str, took_us: u64) -> Health {
         since: at(7_380),
         failures: 0,
         times_down: 0,
+        weight: None,
     }
 }
 

@@ -66,7 +66,13 @@ impl Builder<'_, '_> {
         if let CheckKind::Command { user, .. } = &mut kind {
             *user = check.user.get().map(|u| u.value.clone());
         }
-        Some(Check { name: check.name.value.clone(), at: self.place(check.name.span), kind, pace: pace(&check.pace) })
+        let mut pace = pace(&check.pace);
+        if let CheckKind::Interface { .. } | CheckKind::File { .. } = kind {
+            // An event is no guess: it counts at once unless the file asks for patience.
+            pace.fall = check.pace.fall.get().map_or(1, |f| f.value);
+            pace.rise = check.pace.rise.get().map_or(1, |r| r.value);
+        }
+        Some(Check { name: check.name.value.clone(), at: self.place(check.name.span), kind, pace })
     }
 
     fn vip(&self, vip: &VipDraft) -> Option<Vip> {

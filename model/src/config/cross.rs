@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::draft::{Draft, VipDraft};
+use super::draft::{Draft, TrackDraft, VipDraft};
 use super::file::{Field, Spanned};
 use super::mistakes::{Mistakes, did_you_mean};
 use super::{CheckKind, Diagnostic, Span, codes};
@@ -75,7 +75,28 @@ fn checks(draft: &Draft, out: &mut Mistakes) {
                     .help("leave `user` out"),
             );
         }
+        if let Some(kind) = check.kind.get() {
+            told(&check.pace, &kind.value, out);
+        }
         patience(&check.pace, out);
+    }
+}
+
+/// What the kernel tells of by itself is not tried, and a number counts as it stands.
+fn told(pace: &super::draft::PaceDraft, kind: &CheckKind, out: &mut Mistakes) {
+    let settings = [
+        ("timeout", pace.timeout.get().map(|v| v.span)),
+        ("every", pace.every.get().map(|v| v.span)),
+        ("fall", pace.fall.get().map(|v| v.span)),
+        ("rise", pace.rise.get().map(|v| v.span)),
+    ];
+    let (surplus, title, label) = match kind {
+        CheckKind::Interface { .. } => (1, "an interface is not waited for", "the kernel tells of each change"),
+        CheckKind::File { .. } => (4, "a file's number counts as soon as it is written", "nothing is tried"),
+        _ => return,
+    };
+    for (name, span) in settings.into_iter().take(surplus).filter_map(|(name, span)| Some((name, span?))) {
+        out.push(Diagnostic::error(codes::SURPLUS, title).at(span, label).help(format!("leave `{name}` out")));
     }
 }
 
@@ -161,6 +182,7 @@ fn owner(vip: &VipDraft, member: &Spanned<String>, address: Option<&Spanned<IpAd
 
 fn tracked(draft: &Draft, vip: &VipDraft, out: &mut Mistakes) {
     for track in &vip.settings.track {
+        weightless(draft, track, out);
         if out.incomplete || draft.checks.iter().any(|c| c.name.value == track.check.value) {
             continue;
         }
@@ -173,6 +195,22 @@ fn tracked(draft: &Draft, vip: &VipDraft, out: &mut Mistakes) {
             Diagnostic::error(codes::UNKNOWN_CHECK, format!("there is no check \"{}\"", track.check.value))
                 .at(track.check.span, "unknown check")
                 .helps(help),
+        );
+    }
+}
+
+/// The weight of a file is the number in it.
+fn weightless(draft: &Draft, track: &TrackDraft, out: &mut Mistakes) {
+    let check = draft.checks.iter().find(|c| c.name.value == track.check.value);
+    let kind = check.and_then(|c| c.kind.get());
+    if let (Some(weight), Some(kind)) = (track.weight.get(), kind)
+        && let CheckKind::File { path } = &kind.value
+    {
+        out.push(
+            Diagnostic::error(codes::SURPLUS, format!("the number in {path} is the weight"))
+                .at(weight.span, "and this another one")
+                .at(kind.span, "looks at a file")
+                .help(format!("write `track \"{}\"`", track.check.value)),
         );
     }
 }

@@ -197,7 +197,14 @@ impl Draft {
             vip.settings = vip.settings.over(&defaults.vip);
         }
         for check in &mut self.checks {
-            check.pace = check.pace.over(&defaults.check);
+            check.pace = match check.kind.get().map(|k| &k.value) {
+                // What does not apply to it is not said of it by a default either.
+                Some(CheckKind::File { .. }) => check.pace.clone(),
+                Some(CheckKind::Interface { .. }) => {
+                    PaceDraft { timeout: check.pace.timeout.clone(), ..check.pace.over(&defaults.check) }
+                }
+                _ => check.pace.over(&defaults.check),
+            };
             if check.kind.get().is_some_and(|k| matches!(k.value, CheckKind::Command { .. })) {
                 check.user = check.user.or(&defaults.check_user);
             }

@@ -80,34 +80,32 @@ fn user(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<String> {
 }
 
 /// What a check can look at.
-const KINDS: &str = "write what it looks at: process, command, tcp, tls or http";
+const KINDS: &str =
+    "write what it looks at: process, command, tcp, tls, http, ping, interface, systemd, or file for a weight";
+
+/// The nodes of that.
+const KIND_NODES: [&str; 9] = ["process", "command", "tcp", "tls", "http", "ping", "interface", "systemd", "file"];
+
+/// Suffixes of systemd's units.
+const UNITS: [&str; 11] =
+    ["service", "socket", "target", "mount", "automount", "swap", "timer", "path", "slice", "scope", "device"];
 
 pub(super) fn check(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckDraft> {
     let span = c.span();
     let name = identity(&mut c, out);
     let mut kinds: Vec<Spanned<Option<CheckKind>>> = Vec::new();
-    for kind in ["process", "command", "tcp", "tls", "http"] {
+    for kind in KIND_NODES {
         for child in c.children(kind) {
             kinds.push(Spanned { span: child.span(), value: check_kind(child, out) });
         }
     }
-    let errors = out.list.len();
-    c.later(
-        &[
-            ("interface", "an interface that goes down already takes its vips to FAULT; for others use `command`"),
-            ("ping", "use `command \"/usr/bin/ping\" \"-c1\" \"-W1\" \"192.0.2.1\"`"),
-            ("systemd", "use `command \"/usr/bin/systemctl\" \"is-active\" \"--quiet\" \"haproxy.service\"`"),
-            ("file", "use `command \"/usr/bin/test\" \"-e\" \"/run/ha.up\"`"),
-        ],
-        out,
-    );
-    let later = out.list.len() > errors;
     let pace = pace(&mut c, out);
     let user = user(&mut c, out);
     let title = c.title().to_owned();
+    let misspelt = KIND_NODES.iter().any(|kind| c.misspelt().contains(kind));
     c.finish(out);
     let kind = match kinds.as_slice() {
-        [] if later => Field::Bad,
+        [] if misspelt => Field::Bad,
         [] => {
             out.push(
                 Diagnostic::error(codes::MISSING, format!("{title} looks at nothing"))
@@ -135,12 +133,73 @@ fn check_kind(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckKind> {
         "process" => texts(&mut c, out).map(|names| CheckKind::Process { names }),
         "command" => texts(&mut c, out).map(|argv| CheckKind::Command { argv, user: None }),
         "tcp" => only_argument(&mut c, out).and_then(|v| v.endpoint(out)).map(|t| CheckKind::Tcp { target: t.value }),
+        "ping" => only_argument(&mut c, out)
+            .and_then(|v| v.address(out).filter(|a| askable(a, &v, out)))
+            .map(|a| CheckKind::Ping { target: a.value }),
+        "interface" => {
+            only_argument(&mut c, out).and_then(|v| v.interface(out)).map(|i| CheckKind::Interface { name: i.value })
+        }
+        "systemd" => only_argument(&mut c, out).and_then(|v| unit(&v, out)).map(|unit| CheckKind::Systemd { unit }),
+        "file" => only_argument(&mut c, out).and_then(|v| watched(&v, out)).map(|path| CheckKind::File { path }),
         "tls" => only_argument(&mut c, out).and_then(|v| v.endpoint(out)).map(|t| CheckKind::Tls { target: t.value }),
         _ => http(&mut c, out),
     };
     let kind = kind.filter(|kind| program_is_absolute(kind, &c, out));
     c.finish(out);
     kind
+}
+
+/// Refuses to ping what is nobody's address.
+fn askable(address: &Spanned<std::net::IpAddr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
+    let a = address.value;
+    let nobody = a.is_unspecified() || a.is_multicast() || a == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if nobody {
+        out.push(
+            value
+                .wrong(codes::BAD_ADDRESS, format!("{a} cannot be pinged"), "this is no machine's address")
+                .help("write the address of one machine, as in `ping \"192.0.2.1\"`"),
+        );
+    }
+    !nobody
+}
+
+/// A unit with its suffix, without wildcards, which `systemctl` would read as a pattern.
+fn unit(v: &Value<'_>, out: &mut Mistakes) -> Option<String> {
+    const UNIT: scalar::What = scalar::What { a: "a unit of systemd", example: "\"haproxy.service\"" };
+    let text = v.text(UNIT, out)?.value;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    let wrong = |label: &str| v.wrong(codes::BAD_NAME, format!("{} is not a unit of systemd", v.shown()), label);
+    if text.is_empty() || text.len() > 255 || text.starts_with(['-', '.']) || !text.chars().all(fits) {
+        out.push(
+            wrong("a unit's name has letters, digits and `:-_.\\@`")
+                .help(format!("write one unit as `systemctl list-units` shows it, as in {}", UNIT.example)),
+        );
+        return None;
+    }
+    match text.rsplit_once('.') {
+        Some((name, suffix)) if !name.is_empty() && UNITS.contains(&suffix) => Some(text),
+        _ => {
+            out.push(wrong("without the suffix of a unit").help(format!("write \"{text}.service\"")));
+            None
+        }
+    }
+}
+
+/// The file of a weight: its directory is listened to, so it cannot be a directory itself.
+fn watched(v: &Value<'_>, out: &mut Mistakes) -> Option<String> {
+    let path = v.path(out)?.value;
+    if path.ends_with('/') || path.split('/').any(|part| part == "..") {
+        out.push(
+            v.wrong(
+                codes::BAD_PATH,
+                format!("{} is not the path of a file", v.shown()),
+                "a directory, or through `..`",
+            )
+            .help("write the file itself, as in \"/run/ha.weight\""),
+        );
+        return None;
+    }
+    Some(path)
 }
 
 /// A command is started as it stands, without a shell and without a search path.

@@ -127,6 +127,26 @@ pub enum CheckKind {
         /// Where to.
         target: SocketAddr,
     },
+    /// An interface is up and has its carrier.
+    Interface {
+        /// Its name on this machine.
+        name: InterfaceName,
+    },
+    /// An ICMP echo request is answered.
+    Ping {
+        /// Whom to ask.
+        target: IpAddr,
+    },
+    /// A unit of systemd is active.
+    Systemd {
+        /// Its name with its suffix: `haproxy.service`.
+        unit: String,
+    },
+    /// A number in a file is the weight, [`FAULT_WEIGHT`](crate::vrrp::FAULT_WEIGHT) or less is FAULT.
+    File {
+        /// Where it is.
+        path: String,
+    },
     /// An HTTP request is answered with the status expected.
     Http {
         /// `http://127.0.0.1:8008/primary`, decoded.

@@ -29,7 +29,12 @@ impl Desired {
         }
         for (check, weight) in &vip.track {
             let what = self.checks.iter().find(|c| c.name == *check).map(describe).unwrap_or_default();
-            let effect = weight.map_or("down is FAULT".to_owned(), |w| format!("weight {w:+}"));
+            let is_file = |c: &&Check| c.name == *check && matches!(c.kind, CheckKind::File { .. });
+            let effect = match weight {
+                Some(w) => format!("weight {w:+}"),
+                None if self.checks.iter().any(|c| is_file(&c)) => "weight".to_owned(),
+                None => "down is FAULT".to_owned(),
+            };
             settings.insert(format!("track {check}"), format!("{effect}: {what}"));
         }
         for service in self.services.iter().filter(|s| s.vip == vip.name) {
@@ -78,6 +83,11 @@ fn describe(check: &Check) -> String {
             format!("command {}{user}", argv.join(" "))
         }
         CheckKind::Tcp { target } => format!("tcp {target}"),
+        CheckKind::Interface { name } => format!("interface {name}"),
+        CheckKind::Ping { target } => format!("ping {target}"),
+        CheckKind::Systemd { unit } => format!("systemd {unit}"),
+        // Nothing is tried, so there is no pace.
+        CheckKind::File { path } => return format!("the number in {path}"),
         CheckKind::Tls { target } => format!("tls {target}"),
         CheckKind::Http { target, path, expect } => format!("http {target}{path} expect {expect}"),
     };

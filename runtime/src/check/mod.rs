@@ -1,19 +1,27 @@
 //! Looking after health: single tries at processes, programs and ports, and the watches that repeat them.
 
 mod command;
+mod file;
+mod interface;
 mod net;
 mod pidfd;
+mod ping;
 mod process;
+mod standing;
+mod unit;
 mod watch;
 
 pub use command::{Ended, Program, run};
 pub use watch::{Finding, Healths, Subject, Watch, Watches};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use model::config::{Check, CheckKind, ProbeKind};
 use model::desired::DesiredService;
+use model::units::InterfaceName;
+
+use standing::Standing;
 
 /// What is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,14 @@ pub enum Attempt {
     Tls(SocketAddr),
     /// `GET` of this path is answered with this status.
     Http(SocketAddr, String, u16),
+    /// An interface is up.
+    Interface(InterfaceName),
+    /// An ICMP echo request is answered.
+    Ping(IpAddr),
+    /// A unit of systemd is active.
+    Systemd(String),
+    /// The number in a file is a weight.
+    File(String),
 }
 
 /// How a try went.
@@ -35,6 +51,8 @@ pub enum Attempt {
 pub struct Outcome {
     /// Whether it means health.
     pub ok: bool,
+    /// The number in a file, where one was read for.
+    pub weight: Option<i16>,
     /// HAProxy's short word: `L4OK`, `L7STS`…
     pub code: &'static str,
     /// More, for people.
@@ -43,11 +61,11 @@ pub struct Outcome {
 
 impl Outcome {
     fn good(code: &'static str, detail: impl Into<String>) -> Self {
-        Outcome { ok: true, code, detail: detail.into() }
+        Outcome { ok: true, weight: None, code, detail: detail.into() }
     }
 
     fn bad(code: &'static str, detail: impl Into<String>) -> Self {
-        Outcome { ok: false, code, detail: detail.into() }
+        Outcome { ok: false, weight: None, code, detail: detail.into() }
     }
 }
 
@@ -59,6 +77,10 @@ impl std::fmt::Display for Attempt {
             Attempt::Command(argv, Some(user)) => write!(f, "command {} as {user}", argv.join(" ")),
             Attempt::Tcp(target) => write!(f, "tcp {target}"),
             Attempt::Tls(target) => write!(f, "tls {target}"),
+            Attempt::Interface(name) => write!(f, "interface {name}"),
+            Attempt::Ping(target) => write!(f, "ping {target}"),
+            Attempt::Systemd(unit) => write!(f, "systemd {unit}"),
+            Attempt::File(path) => write!(f, "file {path}"),
             Attempt::Http(target, path, expect) => write!(f, "http http://{target}{path} expect={expect}"),
         }
     }
@@ -71,6 +93,10 @@ pub fn of_check(check: &Check) -> Attempt {
         CheckKind::Command { argv, user } => Attempt::Command(argv.clone(), user.clone()),
         CheckKind::Tcp { target } => Attempt::Tcp(*target),
         CheckKind::Tls { target } => Attempt::Tls(*target),
+        CheckKind::Interface { name } => Attempt::Interface(name.clone()),
+        CheckKind::Ping { target } => Attempt::Ping(*target),
+        CheckKind::Systemd { unit } => Attempt::Systemd(unit.clone()),
+        CheckKind::File { path } => Attempt::File(path.clone()),
         CheckKind::Http { target, path, expect } => Attempt::Http(*target, path.clone(), *expect),
     }
 }
@@ -97,14 +123,21 @@ pub fn of_service(service: &DesiredService) -> Vec<Watch> {
         .collect()
 }
 
-/// Tries once, and says on which processes the result stands. Ends within `timeout`, whatever the other side does.
-async fn attempt(attempt: &Attempt, timeout: Duration) -> (Outcome, process::Standing) {
-    let outcome = match attempt {
-        Attempt::Process(names) => return process::present(names).await,
+/// Tries once, and keeps what the result stands on. Ends within `timeout`, whatever the other side does.
+async fn attempt(attempt: &Attempt, standing: &mut Standing, timeout: Duration) -> Outcome {
+    match attempt {
+        Attempt::Process(names) => {
+            let (outcome, processes) = process::present(names).await;
+            *standing = Standing::Processes(processes);
+            outcome
+        }
         Attempt::Command(argv, user) => command::check(argv, user.as_deref(), timeout).await,
         Attempt::Tcp(target) => net::tcp(*target, timeout).await,
         Attempt::Tls(target) => net::tls(*target, timeout).await,
         Attempt::Http(target, path, expect) => net::http(*target, (path, *expect), timeout).await,
-    };
-    (outcome, vec![])
+        Attempt::Interface(name) => interface::look(name, standing),
+        Attempt::Ping(target) => ping::echo(*target, timeout).await,
+        Attempt::Systemd(unit) => unit::active(unit, timeout).await,
+        Attempt::File(path) => file::look(path, standing),
+    }
 }

@@ -15,7 +15,7 @@ use super::{Outcome, pidfd};
 const COMM: usize = 15;
 
 /// Processes that a good result stands on.
-pub(super) type Standing = Vec<AsyncFd<OwnedFd>>;
+type Standing = Vec<AsyncFd<OwnedFd>>;
 
 /// Whether a process of every name runs, and those that do.
 pub(super) async fn present(names: &[String]) -> (Outcome, Standing) {
@@ -35,7 +35,7 @@ pub(super) async fn present(names: &[String]) -> (Outcome, Standing) {
 }
 
 /// Returns when one of the processes ends; never, where there are none.
-pub(super) async fn death(standing: &Standing) {
+pub(super) async fn death(standing: &[AsyncFd<OwnedFd>]) {
     if standing.is_empty() {
         return std::future::pending().await;
     }

@@ -13,14 +13,16 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::{Attempt, Outcome, attempt, process};
+use super::standing::Standing;
+use super::{Attempt, Outcome, attempt};
 use crate::clock;
 use crate::control;
 
 /// First tries of many watches are spread over this long, so that a start does not fire them in one burst.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// Least time between a process's death and the next look: a scan of /proc takes milliseconds of a processor.
+/// Least time between an event and the next look: a scan of /proc takes milliseconds of a processor, and whatever
+/// happens all the time is not to be followed step by step.
 const RESTLESS: Duration = Duration::from_millis(10);
 
 /// What a watch is about.
@@ -116,21 +118,34 @@ async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) 
     // A try that outlasts its pace is followed by the next one `every` later, not by a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tally = Tally::new(watch.pace);
-    let mut standing = vec![];
+    let mut standing = Standing::Nothing;
+    let mut last = None;
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            // A death is a reason to look again at once; a process that dies all the time is not.
-            () = process::death(&standing) => tokio::time::sleep(RESTLESS).await,
-        }
+        // What tells of every change is not polled; only rise and fall are counted at the pace.
+        let settled = standing.tells_everything() && tally.health.against == 0;
+        let told = tokio::select! {
+            _ = ticks.tick(), if !settled => false,
+            () = standing.shaken() => {
+                tokio::time::sleep(RESTLESS).await;
+                true
+            }
+        };
         let start = Instant::now();
-        let tried = AssertUnwindSafe(attempt(&watch.attempt, watch.pace.timeout)).catch_unwind().await;
-        let Ok((outcome, processes)) = tried else {
+        let tried = attempt(&watch.attempt, &mut standing, watch.pace.timeout);
+        let Ok(outcome) = AssertUnwindSafe(tried).catch_unwind().await else {
             // The panic hook has printed where; a defect of ours says nothing about the other side's health.
             tracing::error!("a try of {} panicked and is left out; the next one follows", watch.attempt);
+            standing = Standing::Nothing;
             continue;
         };
-        standing = processes;
+        // An event that left everything as it was is no further try: fall and rise count tries at the pace.
+        if told && last.as_ref() == Some(&outcome) {
+            continue;
+        }
+        if told {
+            ticks.reset();
+        }
+        last = Some(outcome.clone());
         let changed = tally.record(&outcome, start.elapsed());
         let finding = Finding { subject: watch.subject.clone(), health: tally.health.clone(), changed };
         if findings.send(finding).await.is_err() {
@@ -158,6 +173,7 @@ impl Tally {
             since: clock::now(),
             failures: 0,
             times_down: 0,
+            weight: None,
         };
         Tally { pace, model: Health::new(pace), health }
     }
@@ -165,6 +181,7 @@ impl Tally {
     fn record(&mut self, outcome: &Outcome, took: Duration) -> Option<bool> {
         let changed = self.model.record(outcome.ok);
         let h = &mut self.health;
+        h.weight = outcome.weight;
         h.code = outcome.code.to_owned();
         h.detail.clone_from(&outcome.detail);
         h.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -80,7 +80,8 @@ pub struct Health {
     /// How many of them change it.
     pub needed: u32,
     /// HAProxy's short word for the last result: `L4OK`, `L4CON`, `L4TOUT`, `L6OK`, `L6RSP`, `L7OK`, `L7STS`…; for a
-    /// process or command: `PROCOK`, `PROCERR`, `PROCTOUT`. Empty before the first.
+    /// process or command: `PROCOK`, `PROCERR`, `PROCTOUT`; `L3OK`, `L3TOUT` of a ping, `LINKOK`, `LINKDOWN`, `UNITOK`,
+    /// `UNITERR`, and `WEIGHT` of a file. Empty before the first.
     pub code: String,
     /// The last result in words, where there is more to say than the code does.
     pub detail: String,
@@ -92,6 +93,9 @@ pub struct Health {
     pub failures: u64,
     /// How often it went down.
     pub times_down: u64,
+    /// The number in its file, where it looks at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i16>,
 }
 
 /// A check of this machine.

@@ -100,9 +100,13 @@ impl Daemon {
         self.state.healths.retain(|subject, _| watched.contains(&subject) && !new.contains(subject));
         // A vip that is new to a check must not wait for it to turn.
         for (subject, health) in &self.state.healths {
-            if let (Subject::Check(name), Some(up)) = (subject, health.up) {
-                let _ = self.driver.send(Command::Check { name: name.clone(), up });
-            }
+            let Subject::Check(name) = subject else { continue };
+            let name = name.clone();
+            let _ = match (health.weight, health.up) {
+                (Some(weight), _) => self.driver.send(Command::Weight { name, weight }),
+                (None, Some(up)) => self.driver.send(Command::Check { name, up }),
+                (None, None) => continue,
+            };
         }
         self.sysctls.watch(self.setup.desired.sysctls.keys());
         if before.desired.fingerprint == self.setup.desired.fingerprint {

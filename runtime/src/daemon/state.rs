@@ -161,6 +161,7 @@ impl State {
             since: self.started,
             failures: 0,
             times_down: 0,
+            weight: None,
         })
     }
 }

@@ -32,6 +32,15 @@ pub enum Said {
         /// The last result.
         why: String,
     },
+    /// The number in a tracked file became another.
+    Weight {
+        /// Name of the check.
+        check: String,
+        /// The number now.
+        weight: i16,
+        /// What was read.
+        why: String,
+    },
     /// A backend turned: it left the slots, or is back in them.
     Backend {
         /// The service's name.

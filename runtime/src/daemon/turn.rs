@@ -384,7 +384,14 @@ impl Daemon {
             Subject::Check(_) => BTreeSet::new(),
         };
         let why = format!("{} {}", health.code, health.detail).trim().to_owned();
-        self.state.healths.insert(subject.clone(), health);
+        let weight = health.weight;
+        let before = self.state.healths.insert(subject.clone(), health).and_then(|h| h.weight);
+        if let (Subject::Check(check), Some(weight)) = (&subject, weight) {
+            if before != Some(weight) {
+                self.weighed(check, weight, why);
+            }
+            return Next::On;
+        }
         let Some(up) = changed else { return Next::On };
         let word = if up { "UP" } else { "DOWN" };
         match subject {
@@ -412,6 +419,13 @@ impl Daemon {
             }
         }
         Next::On
+    }
+
+    fn weighed(&mut self, check: &str, weight: i16, why: String) {
+        tracing::info!("check {check} says {why}");
+        // Its end shows in the events.
+        let _ = self.driver.send(Command::Weight { name: check.to_owned(), weight });
+        self.say(&Said::Weight { check: check.to_owned(), weight, why });
     }
 
     async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {

@@ -18,6 +18,7 @@ pub mod fact;
 pub mod front;
 pub mod machine;
 mod perform;
+mod props;
 pub mod protocol;
 pub mod rooms;
 pub mod sandbox;

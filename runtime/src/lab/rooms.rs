@@ -271,7 +271,8 @@ fn bridge(segment: usize) -> String {
     format!("segment{segment}")
 }
 
-fn nft(rules: &str) -> Result<(), String> {
+/// Loads rules in the network of the calling thread.
+pub(super) fn nft(rules: &str) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("nft: {e}");
     let mut child = Command::new("nft")
         .args(["-f", "-"])

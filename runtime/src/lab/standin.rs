@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use model::config::{Check, CheckKind};
 
+use super::props;
 use super::sandbox::{SCRATCH, cover, own_program, place, uncover};
 use super::topology::target_of;
 
@@ -36,7 +37,12 @@ impl StandIns {
             let made = match &check.kind {
                 CheckKind::Process { .. } => all.set(&check.name, true).map(|_| ()),
                 CheckKind::Command { argv, .. } => all.stand_in(&check.name, argv),
-                CheckKind::Tcp { .. } | CheckKind::Tls { .. } | CheckKind::Http { .. } => Ok(()),
+                CheckKind::Interface { name } => props::interface(name.as_str()),
+                CheckKind::Systemd { unit } => props::unit(unit, true),
+                CheckKind::File { path } => props::file(Path::new(path)),
+                CheckKind::Tcp { .. } | CheckKind::Tls { .. } | CheckKind::Http { .. } | CheckKind::Ping { .. } => {
+                    Ok(())
+                }
             };
             troubles.extend(made.err().map(|e| format!("check \"{}\": {e}", check.name)));
         }
@@ -56,12 +62,22 @@ impl StandIns {
                 names.iter().try_for_each(|process| self.process(process, healthy))?;
             }
             CheckKind::Command { argv, .. } => self.command(name, argv, healthy)?,
+            CheckKind::Interface { name } => props::plug(name.as_str(), healthy)?,
+            CheckKind::Systemd { unit } => props::unit(unit, healthy)?,
+            CheckKind::File { path } => props::weigh(Path::new(path), healthy)?,
+            CheckKind::Ping { target } if self.mark(name, healthy) => props::answers(*target, healthy)?,
+            CheckKind::Ping { .. } => {}
             CheckKind::Tcp { .. } | CheckKind::Tls { .. } | CheckKind::Http { .. } => {
                 let v4 = |target| if let SocketAddr::V4(v4) = target { Some(v4) } else { None };
                 return Ok(target_of(&check).and_then(v4));
             }
         }
         Ok(None)
+    }
+
+    /// Remembers how a check is; whether that is new.
+    fn mark(&mut self, check: &str, healthy: bool) -> bool {
+        if healthy { self.failing.remove(check) } else { self.failing.insert(check.to_owned()) }
     }
 
     fn process(&mut self, name: &str, runs: bool) -> Result<(), String> {
@@ -89,7 +105,7 @@ impl StandIns {
     }
 
     fn command(&mut self, check: &str, argv: &[String], healthy: bool) -> Result<(), String> {
-        let changed = if healthy { self.failing.remove(check) } else { self.failing.insert(check.to_owned()) };
+        let changed = self.mark(check, healthy);
         let told = |e: std::io::Error| e.to_string();
         match (lever(check, argv)?, healthy) {
             _ if !changed => Ok(()),

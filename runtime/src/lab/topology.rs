@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
             taken.insert(v4(peer.address)?);
         }
         for target in targets(config) {
-            taken.insert(v4(target.ip())?);
+            taken.insert(v4(target)?);
         }
         if segments.is_empty() { Err(TopologyError::NoVip) } else { Ok(Planner { config, segments, taken }) }
     }
@@ -185,8 +185,8 @@ impl<'a> Planner<'a> {
             hosts.entry(v4(backend.target.ip())?).or_insert_with(|| backend.name.clone());
         }
         for check in &self.config.checks {
-            if let Some(target) = target_of(check) {
-                let address = v4(target.ip())?;
+            if let Some(target) = asked_by(check) {
+                let address = v4(target)?;
                 hosts.entry(address).or_insert_with(|| address.to_string());
             }
         }
@@ -291,13 +291,26 @@ pub fn far_networks(topology: &Topology, links: &[Link]) -> Vec<Cidr> {
 pub fn target_of(check: &Check) -> Option<SocketAddr> {
     match &check.kind {
         CheckKind::Tcp { target } | CheckKind::Tls { target } | CheckKind::Http { target, .. } => Some(*target),
-        CheckKind::Process { .. } | CheckKind::Command { .. } => None,
+        CheckKind::Process { .. }
+        | CheckKind::Command { .. }
+        | CheckKind::Interface { .. }
+        | CheckKind::Ping { .. }
+        | CheckKind::Systemd { .. }
+        | CheckKind::File { .. } => None,
     }
 }
 
-fn targets(config: &Config) -> impl Iterator<Item = SocketAddr> + '_ {
-    let backends = config.services.iter().flat_map(|s| &s.backends).map(|b| b.target);
-    backends.chain(config.checks.iter().filter_map(target_of))
+/// The address that a check looks at over the network.
+fn asked_by(check: &Check) -> Option<IpAddr> {
+    match check.kind {
+        CheckKind::Ping { target } => Some(target),
+        _ => target_of(check).map(|target| target.ip()),
+    }
+}
+
+fn targets(config: &Config) -> impl Iterator<Item = IpAddr> + '_ {
+    let backends = config.services.iter().flat_map(|s| &s.backends).map(|b| b.target.ip());
+    backends.chain(config.checks.iter().filter_map(asked_by))
 }
 
 fn services(config: &Config) -> Vec<(String, SocketAddrV4)> {
