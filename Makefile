@@ -3,12 +3,9 @@ SHELL := /bin/sh
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+OUT := $(or $(CARGO_TARGET_DIR),target)
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 30
-
-build_needs := cc=gcc ld=binutils
-net_needs := nft=nftables ip=iproute2 unshare=util-linux
-test_needs := keepalived=keepalived tshark=tshark
 
 .PHONY: help demo test lint bench fuzz build install uninstall
 
@@ -20,37 +17,38 @@ help:
 	@echo "make install   binary and systemd unit under PREFIX=/usr/local (DESTDIR honoured)"
 
 demo:
-	@tools/needs $(build_needs) $(net_needs)
+	@tools/needs build net
 	$(CARGO) build --locked --profile demo -p hactl
-	target/demo/hactl lab examples/proxmox-ui.kdl --script examples/lab/failover.script
+	$(OUT)/demo/hactl lab examples/proxmox-ui.kdl --script examples/lab/failover.script
 
-test: lint
-	@tools/needs $(build_needs) $(net_needs) $(test_needs)
+test:
+	@tools/needs build net keepalived
+	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked --workspace --no-run
 	tools/in-namespaces $(CARGO) test --locked --offline --workspace --no-fail-fast
 
 lint:
-	@tools/needs $(build_needs)
+	@tools/needs build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 bench:
-	@tools/needs $(build_needs) $(net_needs) keepalived=keepalived
+	@tools/needs build net keepalived
 	$(CARGO) build --locked --release -p hactl
 	$(CARGO) bench --locked -p hactl --bench failover --no-run
 	QUICK=$(QUICK) JSON=$(JSON) tools/in-namespaces $(CARGO) bench --locked --offline -p hactl --bench failover
 
 # libFuzzer itself rather than cargo-fuzz: nothing to install beside a nightly toolchain.
 fuzz:
-	@tools/needs $(build_needs) c++=g++
+	@tools/needs build cxx
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz packet kdl control
 
 build:
-	@tools/needs $(build_needs)
+	@tools/needs build
 	$(CARGO) build --locked --release -p hactl
 
 install: build
-	install -D -m 0755 target/release/hactl $(DESTDIR)$(PREFIX)/sbin/hactl
+	install -D -m 0755 $(OUT)/release/hactl $(DESTDIR)$(PREFIX)/sbin/hactl
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@sbindir@|$(PREFIX)/sbin|' systemd/hactl.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/hactl.service
 	@echo "installed; put the cluster's file at /etc/hactl/ha.kdl, then: systemctl daemon-reload && systemctl enable --now hactl"

@@ -95,7 +95,7 @@ fn after_a_plan_the_next_is_empty_and_after_teardown_the_machine_is_as_before() 
     perform(&mut kernel, &first);
     assert_eq!(plan(&wide, &observe(&mut kernel, &wide)).steps, []);
 
-    shell("nft flush chain ip hactl guard; sysctl -qw net.ipv4.conf.wlp2s0.forwarding=0");
+    shell("nft flush chain ip hactl guard; echo 0 >/proc/sys/net/ipv4/conf/wlp2s0/forwarding");
     let drift = plan(&wide, &observe(&mut kernel, &wide));
     assert_eq!(drift.steps.len(), 2, "{drift:#?}");
     perform(&mut kernel, &drift);
