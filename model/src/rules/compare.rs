@@ -1,6 +1,6 @@
 //! Whether two texts describe the same table, whichever nft printed them.
 
-use super::show::without_counters;
+use super::show::{named, without_counters};
 
 /// Names that nft prints for priorities, by hook where a name means two numbers (never in our family).
 const PRIORITIES: [(&str, &str); 6] =
@@ -15,7 +15,7 @@ pub fn same(wanted: &str, listed: &str) -> bool {
 /// A table as comparable lines: every set, map and chain with its rules, in an order of its own.
 fn canonical(text: &str) -> Vec<String> {
     // `nft -s` leaves the values out altogether.
-    let text = without_counters(text).replace(" packets 0 bytes 0", "");
+    let text = without_counters(&named(text)).replace(" packets 0 bytes 0", "");
     let text: String = text.lines().map(|l| format!("{}\n", uncommented(l))).collect();
     let mut blocks = vec![];
     let mut block: Vec<String> = vec![];

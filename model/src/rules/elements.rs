@@ -1,5 +1,7 @@
 //! Elements of sets and maps in nft's own layout.
 
+use std::net::Ipv4Addr;
+
 /// How many elements nft 1.0.6 puts on a line: it depends on the type.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Layout {
@@ -9,6 +11,17 @@ pub(super) enum Layout {
     Pairs,
     /// Keys of 32-bit integers.
     Fives,
+}
+
+impl Layout {
+    /// That of the sets whose first element, as it is printed, is this one.
+    pub(super) fn of(member: &str) -> Layout {
+        match member.split_once(" : ") {
+            Some((key, _)) if key.parse::<u32>().is_ok() => Layout::Fives,
+            None if member.parse::<Ipv4Addr>().is_ok() => Layout::Pairs,
+            _ => Layout::Lines,
+        }
+    }
 }
 
 /// The `elements = { … }` of a set, or nothing where it is empty.

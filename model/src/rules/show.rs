@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::elements::{Layout, elements};
+
 /// The text with every counter's value as 0, so that texts of two moments can be compared.
 pub fn without_counters(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -21,26 +23,44 @@ pub fn without_counters(text: &str) -> String {
     out
 }
 
-/// The text with the elements of each set that has one a line in order: nft lists concatenations in the kernel's.
+/// The text in the spelling and the layout of nft 1.0.6, as it is rendered, with the elements of each set in order:
+/// nft lists concatenations in the kernel's, and nft 1.1 puts each slot on a line of its own.
 pub fn arranged(text: &str) -> String {
-    let mut out = vec![];
+    let mut out = String::with_capacity(text.len());
+    let text = named(text);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let Some(first) = line.strip_prefix("\t\telements = { ").filter(|l| l.matches(", ").count() == 0) else {
-            out.push(line.to_owned());
+        let Some(first) = line.strip_prefix("\t\telements = { ") else {
+            out.push_str(&numbered(line));
+            out.push('\n');
             continue;
         };
-        let mut members = vec![first];
-        while members.last().is_some_and(|m| m.ends_with(',')) {
+        let mut all = first.trim().to_owned();
+        while !all.ends_with('}') {
             let Some(next) = lines.next() else { break };
-            members.push(next.trim_start());
+            all.push(' ');
+            all.push_str(next.trim());
         }
-        let mut members: Vec<&str> =
-            members.iter().map(|m| m.trim_end_matches([',', '}', ' '])).filter(|m| !m.is_empty()).collect();
-        members.sort_unstable();
-        out.push(format!("\t\telements = {{ {} }}", members.join(",\n\t\t\t     ")));
+        let members = all.trim_end_matches('}').split(',').map(|m| m.trim().to_owned());
+        let mut members: Vec<String> = members.filter(|m| !m.is_empty()).collect();
+        let layout = Layout::of(members.first().map_or("", String::as_str));
+        if matches!(layout, Layout::Lines) {
+            members.sort_unstable();
+        }
+        out.push_str(&elements(layout, &members));
     }
-    out.join("\n") + "\n"
+    out
+}
+
+/// The protocol by its name: on a machine without `/etc/protocols` (Debian's netbase) nft lists its number.
+pub(super) fn named(text: &str) -> String {
+    text.replace("meta l4proto 6 ", "meta l4proto tcp ").replace(" . 6 . ", " . tcp . ")
+}
+
+/// The priorities of NAT hooks that nft 1.0.6 lists as numbers and nft 1.1 by name.
+fn numbered(line: &str) -> String {
+    line.replace("hook output priority dstnat;", "hook output priority -100;")
+        .replace("hook input priority srcnat;", "hook input priority 100;")
 }
 
 /// Names of backends by the map of slots and by how nft writes them in it: `10.0.0.1 . 80`.

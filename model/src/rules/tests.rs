@@ -53,6 +53,26 @@ fn counters_spelling_order_and_comments_do_not_count() {
     assert!(same(&wanted, &wanted.replace(&format!("seed {seed:#x}"), &format!("seed {seed}"))));
 }
 
+/// What real ones list after they loaded `loaded.nft`; the number of slots is cut down.
+const LISTED: [(&str, &str); 4] = [
+    ("1.0.6", include_str!("listed/nft-1.0.6.nft")),
+    ("1.0.6 without /etc/protocols", include_str!("listed/nft-1.0.6-without-protocols.nft")),
+    ("1.1.3", include_str!("listed/nft-1.1.3.nft")),
+    ("1.1.3 without /etc/protocols", include_str!("listed/nft-1.1.3-without-protocols.nft")),
+];
+
+#[test]
+fn what_each_nft_lists_is_what_it_loaded_and_is_shown_the_same() {
+    let loaded = include_str!("listed/loaded.nft");
+    assert_eq!(arranged(loaded), loaded);
+    for (version, listed) in LISTED {
+        assert!(same(loaded, listed), "nft {version}:\n{listed}");
+        assert_eq!(arranged(listed), loaded, "nft {version}");
+        let other = listed.replacen("5 : 192.168.50.21", "5 : 192.168.50.22", 1);
+        assert!(other != listed && !same(loaded, &other), "nft {version}: a slot of another backend");
+    }
+}
+
 #[test]
 fn what_changes_packets_counts() {
     let wanted = text(TWO);
