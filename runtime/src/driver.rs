@@ -10,7 +10,7 @@ mod turn;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::units::Moment;
 use model::vrrp::{self, VipStatus};
@@ -19,6 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 /// What may wait for the VRRP thread at most. Commands are rare (checks, slots, reloads): a full queue means that the
 /// thread hangs, and the sender is told instead of waiting.
 pub const COMMANDS: usize = 1024;
+
+/// How long a handle that is dropped waits for the thread's end: handing over takes milliseconds.
+const END: Duration = Duration::from_secs(1);
 
 /// What the VRRP thread works on.
 #[derive(Debug, Clone, Default)]
@@ -139,11 +142,12 @@ pub enum DriverError {
 #[error("the VRRP thread does not answer")]
 pub struct Gone;
 
-/// The running VRRP thread. Dropping it does not end the thread: send [`Command::Stop`] and [`DriverHandle::join`].
+/// The running VRRP thread. Where it is dropped, by a panic as a rule, the thread hands over and ends as if told to
+/// stop: addresses that nobody looks after would answer beside the next master.
 #[derive(Debug)]
 pub struct DriverHandle {
-    commands: mpsc::Sender<Command>,
-    thread: thread::JoinHandle<Result<(), DriverError>>,
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<thread::JoinHandle<Result<(), DriverError>>>,
 }
 
 impl DriverHandle {
@@ -152,12 +156,7 @@ impl DriverHandle {
     /// # Errors
     /// [`Gone`] where the thread has ended or more than [`COMMANDS`] wait.
     pub fn send(&self, command: Command) -> Result<(), Gone> {
-        self.commands.try_send(command).map_err(|_| Gone)
-    }
-
-    /// A sender for other threads and tasks; use `try_send`.
-    pub fn sender(&self) -> mpsc::Sender<Command> {
-        self.commands.clone()
+        self.commands.as_ref().ok_or(Gone)?.try_send(command).map_err(|_| Gone)
     }
 
     /// Asks for the state of everything; `.await` the answer, or `.blocking_recv()` it outside of tokio.
@@ -174,9 +173,20 @@ impl DriverHandle {
     ///
     /// # Errors
     /// [`DriverError::Panicked`] where it did.
-    pub fn join(self) -> Result<(), DriverError> {
-        drop(self.commands);
-        self.thread.join().unwrap_or_else(|panic| Err(DriverError::Panicked(words(panic.as_ref()))))
+    pub fn join(mut self) -> Result<(), DriverError> {
+        self.commands = None;
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|panic| Err(DriverError::Panicked(words(panic.as_ref()))))
+    }
+}
+
+impl Drop for DriverHandle {
+    fn drop(&mut self) {
+        self.commands = None;
+        let end = Instant::now() + END;
+        while self.thread.as_ref().is_some_and(|t| !t.is_finished()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -192,7 +202,7 @@ pub fn start(settings: DriverSettings, events: mpsc::Sender<DriverEvent>) -> Res
         .name("vrrp".into())
         .spawn(move || driver.run())
         .map_err(|source| DriverError::Open { what: "start the VRRP thread", source })?;
-    Ok(DriverHandle { commands, thread })
+    Ok(DriverHandle { commands: Some(commands), thread: Some(thread) })
 }
 
 /// Releases what a VRRP thread that panicked may have left: deletes the vips' addresses that carry our mark and closes

@@ -41,7 +41,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The log goes to stderr; `HACTL_LOG=debug` says more.
 fn log() {
     let filter = EnvFilter::try_from_env("HACTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // Its own complaint of a log that cannot be written (a full disk, a journal that went away) would be a panic.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
     // Set twice only by a test that runs the verb twice in one process.
     let _ = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => builder.with_ansi(false).event_format(Journal).fmt_fields(DefaultFields::new()).try_init(),

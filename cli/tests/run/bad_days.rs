@@ -60,6 +60,20 @@ fn a_tool_that_fights_over_an_address_does_not_fill_the_log() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    alone(|| {
+        let machine = Machine::with_link(VIP);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut run = Run::of(machine.hactl(&["run"]).stderr(full));
+        run.until_state("MASTER");
+        run.restores("was removed", || drop(shell("ip addr del 10.0.0.100/24 dev eth0")));
+        run.signal(Signal::SIGTERM);
+        assert!(run.ends().success());
+        assert!(!holds("10.0.0.100/24"));
+    });
+}
+
+#[test]
 fn a_full_disk_under_the_state_directory_does_not_keep_it_from_holding() {
     alone(|| {
         let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));

@@ -94,15 +94,7 @@ impl Machine {
     }
 
     fn run(&self) -> Run {
-        let mut child = self.hactl(&["run"]).spawn().unwrap();
-        let (sender, events) = channel();
-        let out = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                let _ = sender.send(serde_json::from_str(&line).unwrap());
-            }
-        });
-        Run { child, events, seen: vec![] }
+        Run::of(&mut self.hactl(&["run"]))
     }
 
     fn status(&self) -> (bool, Value) {
@@ -128,6 +120,18 @@ impl Drop for Run {
 }
 
 impl Run {
+    fn of(command: &mut Command) -> Run {
+        let mut child = command.spawn().unwrap();
+        let (sender, events) = channel();
+        let out = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Run { child, events, seen: vec![] }
+    }
+
     fn until(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(event) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -138,7 +142,7 @@ impl Run {
         }
         let _ = self.child.kill();
         let mut log = String::new();
-        let _ = self.child.stderr.take().unwrap().read_to_string(&mut log);
+        let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut log));
         panic!("{what} did not come; {:#?}\n{log}", self.seen)
     }
 

@@ -2,7 +2,6 @@
 //! others.
 
 use std::process::Command as Program;
-use std::time::{Duration, Instant};
 
 use model::config::{Checksum, Preempt, Version};
 use model::desired::Reach;

@@ -34,6 +34,15 @@ fn a_link_that_is_made_anew_again_and_again_ends_with_the_address_on_the_last() 
     assert!(!segment.has(0, "10.7.0.100/24"));
 }
 
+#[test]
+fn a_handle_that_is_dropped_leaves_no_address_behind() {
+    let segment = Segment::new();
+    let mut a = segment.start(0, only(settings(200)));
+    a.becomes(VipState::Master);
+    drop(a.handle);
+    assert!(!segment.has(0, "10.7.0.100/24"));
+}
+
 /// Wakes by panicking: a thread that answers whoever waits with it fails.
 struct Panic;
 
