@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use model::units::Cidr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -41,7 +41,7 @@ impl Announcer {
     /// The kernel's: it needs CAP_NET_RAW.
     pub fn open() -> io::Result<Announcer> {
         // Protocol 0: no frame is ever delivered to it.
-        let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
             // The system's limit is below what we ask for: as much as it gives.
             let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -73,6 +73,12 @@ impl Announcer {
             }
         }
         Ok(())
+    }
+}
+
+impl AsFd for Announcer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

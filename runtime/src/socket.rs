@@ -172,7 +172,8 @@ impl AsFd for VrrpSocket {
 }
 
 fn raw() -> io::Result<Socket> {
-    let socket = Socket::new_raw(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL))))?;
+    // Not `new_raw`: programs that checks and notifications start would inherit it, as whatever user they run.
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL))))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -206,6 +207,16 @@ fn parse(index: u32, bytes: &[u8]) -> Option<Packet> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn no_program_that_is_started_inherits_a_socket() {
+        let vrrp = VrrpSocket::open().unwrap();
+        let arp = crate::announce::Announcer::open().unwrap();
+        for fd in [vrrp.receiver.as_fd(), vrrp.sender.as_fd(), arp.as_fd()] {
+            let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        }
+    }
 
     #[test]
     fn the_header_is_what_the_parser_reads() {
