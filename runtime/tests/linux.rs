@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use model::desired::Fingerprint;
 use model::observed::{OUR_MARK, Observed, SysctlBefore, VipFacts, Wanted};
@@ -286,6 +287,12 @@ fn another_holder_of_addresses_is_named_only_in_its_own_namespace() {
     let program = machine.state().join("keepalived");
     fs::copy("/bin/sleep", &program).unwrap();
     let mut process = Command::new(program).arg("60").spawn().unwrap();
+    // The kernel lets a parent go on a moment before it gives the new program its name.
+    let comm = format!("/proc/{}/comm", process.id());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while fs::read_to_string(&comm).unwrap().trim() != "keepalived" && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!(machine.see().others, [format!("keepalived (pid {})", process.id())]);
     let elsewhere = Namespace::new().unwrap();
     let mut kernel = machine.kernel.clone();
