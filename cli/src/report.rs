@@ -73,6 +73,7 @@ pub fn unloadable(error: LoadError, json: bool) -> Failure {
         LoadError::NoSuchInclude { .. } => {
             vec!["a path is relative to the including file; a pattern with `*` may match nothing".into()]
         }
+        LoadError::NoRoom(_) => vec!["raise the limit on address space (ulimit -v)".into()],
         LoadError::TooMany | LoadError::TooLarge { .. } => vec!["look for a pattern that matches too much".into()],
         LoadError::Unreadable { .. } | LoadError::Invalid { .. } => vec![],
     };
@@ -91,13 +92,19 @@ pub fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// How many diagnostics are shown with their snippets: nobody reads more at once, and each costs a look at the text.
+const SHOWN: usize = 100;
+
 /// Prints diagnostics, each with its snippet.
 pub fn diagnostics(sources: &[Source], found: &[Diagnostic], json: bool) {
-    for diagnostic in found {
-        match json {
-            true => anstream::eprintln!("{}", diagnostic_json(sources, diagnostic)),
-            false => anstream::eprintln!("{}\n", diagnostic_text(sources, diagnostic)),
-        }
+    if json {
+        return found.iter().for_each(|d| anstream::eprintln!("{}", diagnostic_json(sources, d)));
+    }
+    for diagnostic in found.iter().take(SHOWN) {
+        anstream::eprintln!("{}\n", diagnostic_text(sources, diagnostic));
+    }
+    if let more @ 1.. = found.len().saturating_sub(SHOWN) {
+        anstream::eprintln!("… and {more} more: mend these first, or see all of them with --json\n");
     }
 }
 

@@ -65,6 +65,9 @@ pub enum LoadError {
         /// As it stands there.
         pattern: String,
     },
+    /// There is no room to decode in.
+    #[error("the file cannot be decoded: {0}")]
+    NoRoom(std::io::Error),
     /// The texts have mistakes.
     #[error("the file has mistakes")]
     Invalid {
@@ -75,11 +78,23 @@ pub enum LoadError {
     },
 }
 
+/// Stack for decoding: kdl goes one call deeper at each place that it cannot read, less than a kilobyte for every two
+/// bytes of [`config::SIZE_LIMIT`]. Only what is touched costs memory: a file that is KDL touches some kilobytes.
+const STACK: usize = 512 << 20;
+
 /// Finds, reads and decodes a cluster's file: the one named (`-` is standard input), else the first of [`DEFAULTS`].
 ///
 /// # Errors
 /// Says which file is missing or unreadable, or carries every mistake of the texts.
 pub fn load(file: Option<&Path>) -> Result<Loaded, LoadError> {
+    std::thread::scope(|scope| {
+        let decoding = std::thread::Builder::new().name("decode".into()).stack_size(STACK);
+        let decoding = decoding.spawn_scoped(scope, || load_here(file)).map_err(LoadError::NoRoom)?;
+        decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn load_here(file: Option<&Path>) -> Result<Loaded, LoadError> {
     let path = match file {
         Some(path) => path.to_owned(),
         None => DEFAULTS.iter().map(PathBuf::from).find(|p| p.exists()).ok_or(LoadError::NoFile)?,
@@ -235,6 +250,14 @@ mod tests {
         ] {
             assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} on {name}");
         }
+    }
+
+    #[test]
+    fn a_text_that_kdl_goes_deep_in_is_refused_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ha.kdl");
+        std::fs::write(&path, format!("cluster \"c\"\npeer {}", "\u{200e} ".repeat(15_000))).unwrap();
+        assert!(matches!(load(Some(&path)), Err(LoadError::Invalid { .. })));
     }
 
     #[test]
