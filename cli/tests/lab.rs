@@ -271,3 +271,56 @@ fn an_expectation_that_is_not_met_ends_the_story_with_exit_1() {
     assert_eq!(failed["met"], false);
     assert!(failed["saw"].as_str().unwrap().starts_with("ui on pve"), "{failed}");
 }
+
+/// Every kind of check that no example has, without a weight, and probes of both layers above TCP.
+const KINDS: &str = r#"
+cluster "kinds"
+peer "a" address="192.0.2.11"
+peer "b" address="192.0.2.12"
+defaults { check { every "100ms"; fall 2; rise 1; } }
+check "uplink" { interface "eth1"; }
+check "gateway" { ping "192.0.2.1"; }
+check "unit" { systemd "haproxy.service"; }
+check "weight" { file "/run/ha.weight"; }
+check "place" { file "/etc/ha/weight"; }
+check "tls" { tls "127.0.0.1:8443"; }
+check "web" { http "http://127.0.0.1:8080/health" expect=204; }
+vip "v" {
+    address "192.0.2.50/24"
+    interface "eth0"
+    vrid 51
+    priority a=150 b=100
+    advertise "100ms"
+    track "uplink"; track "gateway"; track "unit"; track "weight"; track "place"; track "tls"; track "web"
+}
+service "secure" {
+    listen vip="v" port=443
+    backend "one" "192.0.2.21:443"
+    probe { tls; every "200ms"; }
+}
+service "plain" {
+    listen vip="v" port=80
+    backend "two" "192.0.2.22:80"
+    probe { http "/ready" expect=202; every "200ms"; }
+}
+"#;
+
+#[test]
+fn every_kind_of_check_fails_and_recovers_and_moves_the_address_each_time() {
+    let checks = ["uplink", "gateway", "unit", "weight", "place", "tls", "web"];
+    let each = |check: &str| {
+        format!("fail {check} on a\nexpect v on b within 20s\nrecover {check} on a\nexpect v on a within 20s\n")
+    };
+    let story: String = checks.iter().map(|check| each(check)).collect();
+    let stage = Stage::new("proxmox-ui.kdl", &format!("wait settled\nexpect v on a within 20s\n{story}"));
+    fs::write(stage.directory.path().join("ha.kdl"), KINDS).unwrap();
+    let (status, out, err) = run(&mut as_ordinary_user(&stage));
+    let facts: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let unmet: Vec<&Value> = of(&facts, "expectation").filter(|e| e["met"] != true).collect();
+    let troubles: Vec<&Value> = of(&facts, "trouble").collect();
+    assert!(status.success() && unmet.is_empty() && troubles.is_empty(), "{unmet:#?} {troubles:#?}\n{err}\n{out}");
+    for (backend, code) in [("one", "L6OK"), ("two", "L7OK HTTP 202")] {
+        let found = facts.iter().any(|f| f.to_string().contains(backend) && f.to_string().contains(code));
+        assert!(found, "{backend} is not {code}");
+    }
+}

@@ -8,6 +8,7 @@
 pub mod announce;
 pub mod apply;
 pub mod check;
+mod child;
 pub mod clock;
 pub mod control;
 pub mod daemon;

@@ -94,6 +94,10 @@ impl Notifier {
 
     /// Runs the programs of the queue, for ever.
     pub async fn work(&self) {
+        self.work_within(LIMIT).await;
+    }
+
+    async fn work_within(&self, limit: Duration) {
         loop {
             let next = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
             let Some(program) = next else {
@@ -102,11 +106,11 @@ impl Notifier {
                 continue;
             };
             let line = program.argv.join(" ");
-            match run(&program, LIMIT).await {
+            match run(&program, limit).await {
                 Ended::Exited(status, _) if status.success() => tracing::debug!("`{line}` done"),
                 Ended::Exited(status, said) => tracing::warn!("`{line}` failed: {status}: {said}"),
                 Ended::Killed => {
-                    tracing::warn!("`{line}` did not end within {} s and was killed", LIMIT.as_secs());
+                    tracing::warn!("`{line}` did not end within {limit:?} and was killed with its children");
                 }
                 Ended::NotStarted(why) => tracing::warn!("`{line}`: {why}"),
             }
@@ -163,6 +167,33 @@ mod tests {
         notifier.drain(Duration::from_secs(20)).await;
         worker.abort();
         assert_eq!(std::fs::read_to_string(out).unwrap(), "S1 x1\nS2 x2\nS3 x3\nS4 x4\nS5 x5\n");
+    }
+
+    #[tokio::test]
+    async fn a_hanging_program_is_killed_with_its_children_and_the_next_one_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, child) = (directory.path().join("out"), directory.path().join("child"));
+        let script = format!(
+            "[ $3 = HANG ] && {{ sleep 600 & echo $! > {}; wait; }}; echo $3 >> {}",
+            child.display(),
+            out.display()
+        );
+        let hook = program(directory.path(), &script);
+        let notifier = Notifier::default();
+        for state in ["FIRST", "HANG", "LAST"] {
+            let argv = [&hook, "INSTANCE", "ui", state, "1"].map(str::to_owned).to_vec();
+            notifier.push(Program { argv, ..Program::default() });
+        }
+        let worker = tokio::spawn({
+            let notifier = notifier.clone();
+            async move { notifier.work_within(Duration::from_secs(1)).await }
+        });
+        notifier.drain(Duration::from_secs(20)).await;
+        worker.abort();
+        assert_eq!(std::fs::read_to_string(out).unwrap(), "FIRST\nLAST\n");
+        let pid = std::fs::read_to_string(child).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
     }
 
     #[tokio::test]

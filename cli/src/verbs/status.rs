@@ -1,5 +1,6 @@
 //! `hactl status`: from the running daemon; where none runs, from the kernel, and it says so.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,7 +30,12 @@ pub fn status(arguments: &Arguments, args: &StatusArgs) -> Result<Exit, Failure>
         }
         // To the corner and clear below: the page is redrawn without flicker. Programs get a line each time.
         let clear = if arguments.json { "" } else { "\x1b[H\x1b[2J" };
-        anstream::print!("{clear}{page}");
+        let mut out = anstream::stdout().lock();
+        // Whoever watched has gone: there is nobody to draw for.
+        if write!(out, "{clear}{page}").and_then(|()| out.flush()).is_err() {
+            return Ok(exit);
+        }
+        drop(out);
         std::thread::sleep(REDRAW);
     }
 }

@@ -17,6 +17,8 @@ use runtime::netns::{Links, Namespace, isolate};
 use serde_json::Value;
 
 mod bad_days;
+mod checks;
+mod promises;
 
 /// How long an event may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::Outcome;
+use crate::child::hear_signals;
 
 /// Bytes of a program's output that are kept; what it writes beyond is read and thrown away.
 const MAX_OUTPUT: usize = 4096;
@@ -116,6 +117,7 @@ fn prepare(program: &Program) -> Result<Command, String> {
         .current_dir("/")
         .process_group(0)
         .kill_on_drop(true);
+    hear_signals(command.as_std_mut());
     if let Some(name) = &program.user {
         let user = User::from_name(name)
             .map_err(|e| format!("cannot look up user {name}: {e}"))?

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::KernelError;
+use crate::child::hear_signals;
 
 /// Longest that a program may take. The largest table (65,537 slots) loads in 0.4 s; a busy machine may need ten
 /// times that; an `nft` that hangs on the kernel's lock is given up after this.
@@ -40,7 +41,8 @@ pub(super) fn run(program: &str, args: &[&str], input: &str) -> Result<Ended, Ke
     let refused = |why: String| KernelError::Refused { what: format!("running {program} {}", args.join(" ")), why };
     let file = find(program, std::env::var_os("PATH").as_deref())
         .ok_or_else(|| KernelError::NoProgram { program: program.to_owned() })?;
-    let mut child = Command::new(file)
+    let mut command = Command::new(file);
+    let mut child = hear_signals(&mut command)
         .args(args)
         // Messages are shown as they come: in the language of the rest.
         .env("LC_ALL", "C")

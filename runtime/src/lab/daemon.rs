@@ -13,6 +13,7 @@ use tokio::process::Command;
 use super::client::Tell;
 use super::protocol::{MadeUp, Report};
 use super::sandbox::{SCRATCH, own_program, place};
+use crate::child::hear_signals;
 
 /// What stands in for a secret that this machine does not have: 8 bytes, as many as VRRPv2 carries.
 const SECRET: &str = "lab-only";
@@ -48,7 +49,9 @@ impl Daemon {
         if self.pid.load(Ordering::Relaxed) != 0 {
             return Err("its hactl run runs already".into());
         }
-        let mut child = Command::new(own_program())
+        let mut command = Command::new(own_program());
+        hear_signals(command.as_std_mut());
+        let mut child = command
             .args(["run", "--json", "--node", &self.name, "--file"])
             .arg(&self.file)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

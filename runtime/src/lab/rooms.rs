@@ -15,6 +15,7 @@ use super::protocol::{Order, Report, Role};
 use super::sandbox::own_program;
 use super::topology::{Link, Machine, Topology, far_networks};
 use super::world::Message;
+use crate::child::hear_signals;
 use crate::netns::{Links, Namespace, NetnsError};
 
 /// Name of the machine that the clients are on: no peer can have it, a name of the file's has no blank in front.
@@ -274,7 +275,8 @@ fn bridge(segment: usize) -> String {
 /// Loads rules in the network of the calling thread.
 pub(super) fn nft(rules: &str) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("nft: {e}");
-    let mut child = Command::new("nft")
+    let mut command = Command::new("nft");
+    let mut child = hear_signals(&mut command)
         .args(["-f", "-"])
         .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
         .stdin(Stdio::piped())

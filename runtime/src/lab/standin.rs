@@ -12,6 +12,7 @@ use model::config::{Check, CheckKind};
 use super::props;
 use super::sandbox::{SCRATCH, cover, own_program, place, uncover};
 use super::topology::target_of;
+use crate::child::hear_signals;
 
 /// All of one machine.
 pub struct StandIns {
@@ -144,7 +145,8 @@ fn impersonate(name: &str) -> std::io::Result<Child> {
     if !path.exists() {
         symlink(own_program(), &path)?;
     }
-    Command::new(path).args(["lab-inside", "stand-in", name]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    let mut command = Command::new(path);
+    hear_signals(&mut command).args(["lab-inside", "stand-in", name]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }
 
 /// Is such a process: does nothing, for as long as the machine lives.
