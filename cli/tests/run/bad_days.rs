@@ -27,6 +27,9 @@ fn what_a_run_holds_that_does_not_answer_is_nobodys_leftover() {
         let machine = Machine::with_link(VIP);
         let mut run = machine.run();
         run.until_state("MASTER");
+        // It says so before the kernel has the address.
+        let deadline = Instant::now() + PATIENCE;
+        while !holds("10.0.0.100/24") && Instant::now() < deadline {}
         run.signal(Signal::SIGSTOP);
         for verb in [&["apply", "--yes"][..], &["destroy", "--yes"], &["plan"]] {
             let said = machine.hactl(verb).output().unwrap();
