@@ -12,6 +12,7 @@ mod converge;
 mod fights;
 mod reload;
 mod setup;
+mod signals;
 mod start;
 mod state;
 mod sysctls;

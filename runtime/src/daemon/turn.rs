@@ -8,7 +8,6 @@ use model::rules;
 use model::units::Moment;
 use model::vrrp::{Event, VipState};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -17,6 +16,7 @@ use super::RunError;
 use super::converge::{Job, Look, Machine, Outcome};
 use super::fights::Fights;
 use super::setup::Setup;
+use super::signals::Signals;
 use super::state::State;
 use super::sysctls::Sysctls;
 use super::tell::{self, Out, Said};
@@ -44,48 +44,6 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long notify programs may still take then.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// The signals that a run listens to.
-pub(super) struct Signals {
-    end: End,
-    hangup: Signal,
-}
-
-/// Those that ask for the end.
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on they do not end the process.
-    ///
-    /// # Errors
-    /// Where the system has no more signal handlers to give.
-    pub fn listen() -> Result<Self, RunError> {
-        let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
-        let end = End { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? };
-        Ok(Signals { end, hangup: listen(SignalKind::hangup())? })
-    }
-}
-
-impl End {
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Carries on until the end is asked for: a reload may hang on a file (a dead network share) or on `nft`.
-    async fn or(&mut self, work: impl Future<Output = Next>) -> Next {
-        tokio::select! {
-            biased;
-            next = work => next,
-            () = self.asked() => Next::Stop,
-        }
-    }
-}
 
 /// Where things come in.
 pub(super) struct Inputs<'a> {
