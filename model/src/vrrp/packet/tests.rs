@@ -165,7 +165,7 @@ proptest! {
     #[test]
     fn what_was_encoded_decodes_to_the_same(
         vrid in 1u8.., priority: u8, body in any_body(),
-        addresses in prop::collection::vec(any::<u32>().prop_map(Ipv4Addr::from), 0..256),
+        addresses in prop::collection::vec(any::<u32>().prop_map(Ipv4Addr::from), 1..256),
         plain: bool, source: u32, destination: u32,
     ) {
         let advert = Advert { vrid: Vrid::try_from(vrid).unwrap(), priority, body, addresses };
