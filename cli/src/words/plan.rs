@@ -94,10 +94,14 @@ fn verdict(plan: &Plan, file: &str) -> String {
     if plan.steps.is_empty() {
         return format!("No changes. {} is as {file} says.", plan.peer);
     }
+    let unless = match plan.steps.iter().any(|s| s.impact == Impact::MayMove) {
+        true => ", unless a lower member holds a new vip now: it moves here",
+        false => "",
+    };
     let impact = match plan.impact() {
-        Impact::None => "No traffic is interrupted.",
-        Impact::Deletes => "No traffic is interrupted; what is removed is not in use.",
-        Impact::Interrupts => "Traffic is interrupted.",
+        Impact::None | Impact::MayMove => format!("No traffic is interrupted{unless}."),
+        Impact::Deletes => format!("No traffic is interrupted{unless}; what is removed is not in use."),
+        Impact::Interrupts => "Traffic is interrupted.".to_owned(),
     };
     format!("Plan: {}. {impact}", counts(plan))
 }

@@ -77,6 +77,8 @@ pub enum Action {
 pub enum Impact {
     /// Nobody notices.
     None,
+    /// Addresses move here where a lower member holds them, which is not known yet.
+    MayMove,
     /// Something is deleted, nobody's traffic with it.
     Deletes,
     /// Established traffic is interrupted, or addresses move.

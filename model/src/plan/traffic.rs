@@ -33,7 +33,12 @@ pub(super) fn of_new(vip: &DesiredVip) -> Effect {
             format!("takes them from a lower holder after {} (preempt \"after\")", show_duration(delay))
         }
     };
-    (vec![format!("{rank}; {preempt}; {}", missed_after(vip))], Impact::None)
+    let outranked = vip.others.values().any(|m| m.priority < vip.priority);
+    let impact = match preempts(vip, vip.priority) {
+        Preempt::Immediately | Preempt::After(_) if outranked => Impact::MayMove,
+        _ => Impact::None,
+    };
+    (vec![format!("{rank}; {preempt}; {}", missed_after(vip))], impact)
 }
 
 fn outranks(member: &Member, vip: &DesiredVip) -> bool {

@@ -138,3 +138,11 @@ fn a_backend_behind_another_interface_is_told_of_until_that_one_forwards() {
     assert!(told(&service(line)).is_empty());
     assert!(told(&service("sysctl \"net.ipv4.ip_forward\" 1")).is_empty());
 }
+
+#[test]
+fn a_new_vip_that_preempts_may_move_here_and_one_that_nobody_is_below_does_not() {
+    let impact = |settings: &str| plan(&desired(&vip(settings)), &machine()).impact();
+    assert_eq!(impact("priority a=150 b=140"), Impact::MayMove);
+    assert_eq!(impact("priority a=150 b=140; preempt \"never\""), Impact::None);
+    assert_eq!(impact("priority a=140 b=150"), Impact::None);
+}
