@@ -163,18 +163,7 @@ struct Tally {
 
 impl Tally {
     fn new(pace: Pace) -> Self {
-        let health = control::Health {
-            up: None,
-            against: 0,
-            needed: 0,
-            code: String::new(),
-            detail: String::new(),
-            took_us: 0,
-            since: clock::now(),
-            failures: 0,
-            times_down: 0,
-            weight: None,
-        };
+        let health = control::Health::unknown(clock::now());
         Tally { pace, model: Health::new(pace), health }
     }
 

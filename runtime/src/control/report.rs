@@ -98,6 +98,24 @@ pub struct Health {
     pub weight: Option<i16>,
 }
 
+impl Health {
+    /// Of what was never tried.
+    pub fn unknown(since: Moment) -> Health {
+        Health {
+            up: None,
+            against: 0,
+            needed: 0,
+            code: String::new(),
+            detail: String::new(),
+            took_us: 0,
+            since,
+            failures: 0,
+            times_down: 0,
+            weight: None,
+        }
+    }
+}
+
 /// A check of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -151,17 +151,6 @@ impl State {
     }
 
     fn health(&self, subject: &Subject) -> Health {
-        self.healths.get(subject).cloned().unwrap_or(Health {
-            up: None,
-            against: 0,
-            needed: 0,
-            code: String::new(),
-            detail: String::new(),
-            took_us: 0,
-            since: self.started,
-            failures: 0,
-            times_down: 0,
-            weight: None,
-        })
+        self.healths.get(subject).cloned().unwrap_or_else(|| Health::unknown(self.started))
     }
 }

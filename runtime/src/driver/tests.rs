@@ -112,6 +112,8 @@ impl Running {
             &format!("{state:?}"),
             |e| matches!(e, DriverEvent::Router { event: Event::State { to, .. }, .. } if *to == state),
         );
+        // Told before it is done; whoever is answered after it finds it done.
+        self.status();
     }
 
     fn status(&self) -> DriverStatus {
