@@ -382,6 +382,10 @@ fn a_running_service_performs_the_plan_itself() {
     assert_eq!(value("/proc/sys/net/ipv4/ip_early_demux"), "0");
     host.hactl(&["plan", "--detailed-exitcode"]).exits(0);
     host.hactl(&["apply", "--yes"]).exits(0);
+    fs::write(host.file(), FILE.replace("priority a=150", "priority a=130")).unwrap();
+    let mut by_name = Command::new(env!("CARGO_BIN_EXE_hactl"));
+    by_name.current_dir(host.dir.path()).args(["-f", "ha.kdl", "--node", "a", "--state", "state", "apply", "--yes"]);
+    assert!(by_name.said().exits(0).out.contains("done    ~   vip.web"));
 }
 
 #[test]

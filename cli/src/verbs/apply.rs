@@ -110,7 +110,7 @@ fn reload(
     arguments: &Arguments,
     again: &mut dyn FnMut() -> Result<Plan, Failure>,
 ) -> Result<Vec<StepResult>, Failure> {
-    let mut print = control::fingerprint(plan);
+    let mut print = plan.fingerprint();
     let mut tries = 0;
     loop {
         tries += 1;
@@ -125,7 +125,7 @@ fn reload(
             Reply::Refused { .. } if tries < RELOAD_TRIES => {
                 let now = again()?;
                 unchanged(plan, &now)?;
-                print = control::fingerprint(&now);
+                print = now.fingerprint();
             }
             Reply::Refused { what, help } => return Err(Failure { exit: Exit::Failed, what, help }),
             _ => {

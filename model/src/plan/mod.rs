@@ -181,9 +181,11 @@ impl Plan {
         self.steps.iter().filter(|s| actions.contains(&s.action)).count()
     }
 
-    /// Of every step and note: the same plan, the same fingerprint.
+    /// Of what every step does: the same changes have the same fingerprint, whoever planned them, by whatever name the
+    /// file was read, and whatever is said of them.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&format!("{self:?}"))
+        let done: Vec<_> = self.steps.iter().map(|s| (s.action, &s.object, &s.operation)).collect();
+        Fingerprint::of(&format!("{done:?}"))
     }
 }
 

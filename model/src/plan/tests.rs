@@ -26,6 +26,19 @@ pub(super) fn desired(body: &str) -> Desired {
     desire(&config, "a").unwrap()
 }
 
+#[test]
+fn the_name_by_which_a_file_was_read_is_no_part_of_a_plans_fingerprint() {
+    let plan = plan(&desired(FILES[1]), &desired(FILES[1]).empty_machine());
+    let mut other = plan.clone();
+    for reason in other.steps.iter_mut().flat_map(|s| &mut s.reasons) {
+        reason.at.file = "/etc/hactl/ha.kdl".into();
+    }
+    assert_ne!(plan, other);
+    assert_eq!(plan.fingerprint(), other.fingerprint());
+    other.steps.pop();
+    assert_ne!(plan.fingerprint(), other.fingerprint());
+}
+
 /// Performs an operation on a machine that is data.
 fn perform(holds: &mut Observed, operation: &Operation) {
     fn put<V>(map: &mut BTreeMap<String, V>, key: String, value: Option<V>) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use model::desired::Fingerprint;
 use model::observed::Live;
-use model::plan::{Action, Plan};
+use model::plan::Action;
 use serde::{Deserialize, Serialize};
 
 /// Longest request in bytes: far above the largest one, far below what could trouble the daemon.
@@ -49,7 +49,7 @@ pub enum Request {
     Live,
     /// Read the file again, plan and perform.
     Reload {
-        /// Only if the daemon's own plan has this fingerprint ([`fingerprint`]), so that what was reviewed is done.
+        /// Only if the daemon's own plan has this fingerprint ([`model::plan::Plan::fingerprint`]), so that what was reviewed is done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Fingerprint>,
     },
@@ -88,12 +88,4 @@ pub struct StepResult {
     pub object: String,
     /// Why it failed; `None` where it was done.
     pub error: Option<String>,
-}
-
-/// Fingerprint of a plan: equal for equal steps, whoever made them (64-bit FNV-1a over the JSON of the steps).
-pub fn fingerprint(plan: &Plan) -> Fingerprint {
-    // Steps are plain data with text keys: they always serialise.
-    let bytes = serde_json::to_vec(&plan.steps).unwrap_or_default();
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
-    Fingerprint(hash)
 }

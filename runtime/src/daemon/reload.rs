@@ -11,7 +11,7 @@ use super::tell::Said;
 use super::turn::{Daemon, ended};
 use crate::check::Subject;
 use crate::clock;
-use crate::control::{FailedReload, Reply, StepResult, fingerprint};
+use crate::control::{FailedReload, Reply, StepResult};
 use crate::driver::Command;
 
 impl Daemon {
@@ -71,7 +71,7 @@ impl Daemon {
             let Some(reviewed) = plan else { return Some(machine.converge(&job)) };
             // Whoever asks with a plan in hand holds the lock.
             match machine.plan(&job) {
-                Ok(plan) if fingerprint(&plan) != reviewed => None,
+                Ok(plan) if plan.fingerprint() != reviewed => None,
                 Ok(_) => Some(machine.perform(&job)),
                 Err(e) => Some(Outcome::Blind(e)),
             }
