@@ -210,7 +210,16 @@ fn title(service: &ServiceStatus) -> String {
 }
 
 /// HAProxy's words: `UP`, `UP 1/3` on the way down, `DOWN 1/2` on the way up.
+/// Of a file it is the number.
 fn health(h: &Health) -> Cell {
+    if let Some(weight) = h.weight {
+        let colour = match (h.up, weight) {
+            (Some(false), _) => AnsiColor::Red,
+            (_, 0) => AnsiColor::Green,
+            _ => AnsiColor::Yellow,
+        };
+        return (if weight == 0 { "0".into() } else { format!("{weight:+}") }, Some(colour));
+    }
     let (word, colour) = match h.up {
         Some(true) if h.against == 0 => ("UP", AnsiColor::Green),
         Some(true) => ("UP", AnsiColor::Yellow),
@@ -222,6 +231,10 @@ fn health(h: &Health) -> Cell {
 }
 
 fn result(h: &Health) -> String {
+    if h.weight.is_some() {
+        // `-30`, or `0: there is no such file`.
+        return h.detail.split_once(": ").map_or("read", |(_, why)| why).to_owned();
+    }
     match h.code.as_str() {
         "" => "-".into(),
         code => format!("{code} in {}", span(Duration::from_micros(h.took_us))),

@@ -236,7 +236,7 @@ fn an_ordinary_user_sees_the_address_move_when_its_holder_loses_its_power() {
 #[test]
 fn bad_days_of_the_holder_each_move_the_address() {
     let story = "wait settled\n\
-        fail proxies on holder of ui\nwait 1s\nwait settled\nexpect one master\nrecover proxies on it\n\
+        fail proxies on holder of ui\nwait 3s\nwait settled\nexpect one master\nrecover proxies on it\n\
         freeze holder of ui\nwait settled\nexpect one master\nthaw it\nwait settled\n\
         stop holder of ui\nwait settled\nexpect outage ui < 3s\nstart it\nwait settled\n\
         cut holder of ui\nwait settled\nheal\nwait settled\nexpect one master\n";

@@ -127,6 +127,26 @@ fn a_healthy_backup_tells_whom_it_hears() {
 }
 
 #[test]
+fn of_a_tracked_file_the_number_is_shown_and_why_it_is_none() {
+    let mut report = report();
+    report.services.clear();
+    report.vips[0].priority = priority_of(120);
+    let of = |name: &str, weight: i16, detail: &str| CheckStatus {
+        check: name.into(),
+        what: format!("file /run/{name}"),
+        health: Health { up: Some(weight > -254), weight: Some(weight), detail: detail.into(), ..up("WEIGHT", 90) },
+    };
+    report.checks = vec![
+        of("low", -30, "-30"),
+        of("high", 254, "254: 1000 is beyond -254 to 254"),
+        of("none", 0, "0: there is no such file"),
+        of("out", -254, "-254"),
+    ];
+    assert_eq!(problems(&report), ["check out is down: WEIGHT -254"]);
+    golden("weights", &report);
+}
+
+#[test]
 fn everything_that_is_wrong_stands_in_the_footer() {
     let mut report = report();
     report.vips[0].state = VipState::Fault;

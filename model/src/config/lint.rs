@@ -3,13 +3,15 @@
 use super::draft::{Draft, TrackDraft, VipDraft};
 use super::file::Spanned;
 use super::mistakes::Mistakes;
-use super::{Diagnostic, Preempt, Secret, codes};
+use super::{CheckKind, Diagnostic, Preempt, Secret, codes};
 use crate::units::Priority;
 
 pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
     for vip in &draft.vips {
         equal_priorities(vip, out);
-        for track in &vip.settings.track {
+        // A number in a file moves it, too, by how much nobody knows.
+        let fixed = !vip.settings.track.iter().any(|t| is_file(draft, t));
+        for track in vip.settings.track.iter().filter(|_| fixed) {
             weight(vip, track, out);
         }
         literal_password(vip, out);
@@ -24,6 +26,11 @@ pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
             );
         }
     }
+}
+
+fn is_file(draft: &Draft, track: &TrackDraft) -> bool {
+    let check = draft.checks.iter().find(|c| c.name.value == track.check.value);
+    check.and_then(|c| c.kind.get()).is_some_and(|k| matches!(k.value, CheckKind::File { .. }))
 }
 
 fn equal_priorities(vip: &VipDraft, out: &mut Mistakes) {

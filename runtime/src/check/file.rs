@@ -17,6 +17,9 @@ use super::standing::{Standing, readable};
 /// Bytes that are read: a number has four.
 const LENGTH: u64 = 64;
 
+/// Reads of events in one go, 4 KiB each; then other tasks have their turn.
+const READS: usize = 64;
+
 /// The listening ear.
 pub(super) struct Told {
     inotify: Inotify,
@@ -70,19 +73,25 @@ impl Told {
     pub async fn changed(&mut self) {
         loop {
             let Ok(mut guard) = self.readable.readable().await else { return std::future::pending().await };
-            let events = self.inotify.read_events();
-            guard.clear_ready();
+            let mut events = vec![];
+            // To the end: what is left unread is not told of again.
+            for _ in 0..READS {
+                match self.inotify.read_events() {
+                    Ok(more) => events.extend(more),
+                    Err(_) => {
+                        guard.clear_ready();
+                        break;
+                    }
+                }
+            }
             let is_ours = |wd: WatchDescriptor, name: Option<&OsStr>| match &self.directory {
                 Some((directory, next)) if *directory == wd => name.is_none_or(|name| next.file_name() == Some(name)),
                 _ => self.file == Some(wd),
             };
             // An overflow has no watch of its own.
             let lost = AddWatchFlags::IN_Q_OVERFLOW;
-            match events {
-                Ok(events) if events.iter().any(|e| e.mask.contains(lost) || is_ours(e.wd, e.name.as_deref())) => {
-                    return;
-                }
-                _ => {}
+            if events.iter().any(|e| e.mask.contains(lost) || is_ours(e.wd, e.name.as_deref())) {
+                return;
             }
         }
     }

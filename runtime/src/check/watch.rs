@@ -142,7 +142,8 @@ async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) 
         if told && last.as_ref() == Some(&outcome) {
             continue;
         }
-        if told {
+        if told && standing.tells_everything() {
+            // Rise and fall are counted from the event on.
             ticks.reset();
         }
         last = Some(outcome.clone());
@@ -170,7 +171,10 @@ impl Tally {
     fn record(&mut self, outcome: &Outcome, took: Duration) -> Option<bool> {
         let changed = self.model.record(outcome.ok);
         let h = &mut self.health;
-        h.weight = outcome.weight;
+        if h.weight != outcome.weight {
+            h.weight = outcome.weight;
+            h.since = clock::now();
+        }
         h.code = outcome.code.to_owned();
         h.detail.clone_from(&outcome.detail);
         h.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -231,6 +235,35 @@ mod tests {
         assert!(watches.set(vec![watch(Attempt::Tcp(address))]).is_empty(), "an equal watch goes on");
         assert!(watches.set(vec![]).is_empty());
         assert!(watches.running.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_tells_of_every_change_is_not_polled_and_an_event_without_a_change_is_no_try() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("weight");
+        let (sender, mut findings) = mpsc::channel(64);
+        let mut watches = Watches::new(sender);
+        watches.set(vec![watch(Attempt::File(file.display().to_string()))]);
+        let mut next = async || {
+            let patience = Duration::from_secs(5);
+            tokio::time::timeout(patience, findings.recv()).await.unwrap().unwrap().health
+        };
+        let first = next().await;
+        assert_eq!((first.up, first.weight), (Some(true), Some(0)));
+        for number in [-30, -40] {
+            // The same once more is heard of, too, and is nothing new.
+            for _ in 0..3 {
+                std::fs::write(&file, number.to_string()).unwrap();
+                tokio::time::sleep(RESTLESS * 3).await;
+            }
+            // Between its making and its filling, the new file may have been seen empty.
+            let health = next().await;
+            let health = if health.weight == Some(0) { next().await } else { health };
+            assert_eq!((health.weight, health.detail.as_str()), (Some(number), number.to_string().as_str()));
+        }
+        // Twenty paces without an event.
+        let more = tokio::time::timeout(Duration::from_millis(100), findings.recv()).await;
+        assert!(more.is_err(), "{more:?}");
     }
 
     #[test]

@@ -69,6 +69,15 @@ pub enum Said {
     },
 }
 
+/// The new number of a file, logged; what is no number may be a slip of the pen.
+pub(super) fn weight(check: &str, weight: i16, why: String) -> Said {
+    match why.contains(": ") && !why.ends_with("no such file") {
+        true => tracing::warn!("check {check} says {why}"),
+        false => tracing::info!("check {check} says {why}"),
+    }
+    Said::Weight { check: check.to_owned(), weight, why }
+}
+
 #[derive(Serialize)]
 struct Line<'a, T> {
     at: Moment,

@@ -346,7 +346,9 @@ impl Daemon {
         let before = self.state.healths.insert(subject.clone(), health).and_then(|h| h.weight);
         if let (Subject::Check(check), Some(weight)) = (&subject, weight) {
             if before != Some(weight) {
-                self.weighed(check, weight, why);
+                // Its end shows in the events.
+                let _ = self.driver.send(Command::Weight { name: check.clone(), weight });
+                self.say(&tell::weight(check, weight, why));
             }
             return Next::On;
         }
@@ -377,13 +379,6 @@ impl Daemon {
             }
         }
         Next::On
-    }
-
-    fn weighed(&mut self, check: &str, weight: i16, why: String) {
-        tracing::info!("check {check} says {why}");
-        // Its end shows in the events.
-        let _ = self.driver.send(Command::Weight { name: check.to_owned(), weight });
-        self.say(&Said::Weight { check: check.to_owned(), weight, why });
     }
 
     async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {
