@@ -44,9 +44,14 @@ impl Stage {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.lab();
+        command.args(["ha.kdl", "--script", "story"]);
+        command
+    }
+
+    fn lab(&self) -> Command {
         let mut command = Command::new(self.directory.path().join("hactl"));
-        command.current_dir(self.directory.path()).env_remove("VIP_AUTH_PASS");
-        command.args(["lab", "ha.kdl", "--script", "story"]);
+        command.current_dir(self.directory.path()).env_remove("VIP_AUTH_PASS").arg("lab");
         command
     }
 
@@ -89,7 +94,14 @@ fn end(child: &mut Child, within: Duration) -> ExitStatus {
 
 /// Starts a story in JSON and reads it up to its first command: then all machines stand.
 fn begun(stage: &Stage) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut child = stage.command().arg("--json").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = stage
+        .command()
+        .arg("--json")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut facts = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains(r#""fact":"command""#) {
@@ -152,6 +164,7 @@ fn nothing_is_left_when_the_front_is_killed() {
 fn nothing_is_left_when_the_world_is_killed_and_the_front_says_so() {
     let stage = Stage::new("proxmox-ui.kdl", "wait 60s\n");
     let (mut child, _facts) = begun(&stage);
+    let said = collect(child.stderr.take().unwrap());
     let pids = descendants(child.id());
     let world = pids.iter().copied().find(|pid| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -160,6 +173,8 @@ fn nothing_is_left_when_the_world_is_killed_and_the_front_says_so() {
     kill(Pid::from_raw(world.unwrap().cast_signed()), Signal::SIGKILL).unwrap();
     assert_eq!(end(&mut child, GONE).code(), Some(1));
     await_end_of(&pids);
+    let said = said.join().unwrap();
+    assert!(said.contains("the laboratory ended before its summary") && said.contains("signal: 9"), "{said}");
 }
 
 #[test]
@@ -188,6 +203,37 @@ fn every_mistake_of_a_script_is_told_before_anything_is_built() {
     ] {
         assert!(err.contains(told), "{told}\nis missing in\n{err}");
     }
+    assert!(err.contains("the script has 4 mistakes") && !err.contains("help:"), "{err}");
+}
+
+#[test]
+fn without_a_command_nothing_is_built_and_the_reason_is_told() {
+    let stage = Stage::new("nginx-pair.kdl", "# a story to be written\n\n");
+    let (status, out, err) = run(&mut stage.command());
+    assert_eq!((status.code(), out.as_str()), (Some(1), ""));
+    assert!(err.contains("story: there are no commands in it"), "{err}");
+    let (status, out, err) = run(stage.lab().arg("ha.kdl"));
+    assert_eq!((status.code(), out.as_str()), (Some(1), ""));
+    assert!(err.contains("there are no commands: standard input has none"), "{err}");
+}
+
+#[test]
+fn connections_without_a_service_are_a_mistake_of_the_script() {
+    let (status, out, err) = run(&mut Stage::new("nginx-pair.kdl", "wait settled\nconnect 10\n").command());
+    assert_eq!((status.code(), out.as_str()), (Some(1), ""));
+    assert!(err.contains("story:2: the file has no service to connect to"), "{err}");
+}
+
+#[test]
+fn what_a_script_that_breaks_off_did_not_try_is_counted_and_a_refused_command_disturbs_nothing() {
+    let story = "wait settled\nexpect one master\nkill web2\nstop web2\nexpect web on web1\n";
+    let (status, facts, _) = Stage::new("nginx-pair.kdl", story).facts();
+    assert_eq!(status.code(), Some(1));
+    let summary = of(&facts, "summary").next().unwrap();
+    assert_eq!(summary["disturbances"].as_array().unwrap().len(), 1, "{summary}");
+    assert_eq!((&summary["met"], &summary["left"]), (&Value::from(1), &serde_json::json!(["expect web on web1"])));
+    let trouble = of(&facts, "trouble").next().unwrap();
+    assert_eq!(trouble["what"], "web2 is off: start web2");
 }
 
 #[test]

@@ -26,8 +26,9 @@ pub(super) async fn present(names: &[String]) -> (Outcome, Standing) {
     let absent: Vec<&str> = names.iter().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
     let outcome = match absent.as_slice() {
         [] => {
-            let each: Vec<String> = found.iter().map(|(name, pid)| format!("{name} {pid}")).collect();
-            Outcome::good("PROCOK", each.join(", "))
+            let each: Vec<String> = found.iter().map(|(name, pid)| format!("{name} (pid {pid})")).collect();
+            let run = if each.len() == 1 { "runs" } else { "run" };
+            Outcome::good("PROCOK", format!("{} {run}", each.join(", ")))
         }
         absent => Outcome::bad("PROCERR", format!("no process {}", absent.join(", "))),
     };

@@ -148,6 +148,8 @@ pub struct Summary {
     pub met: usize,
     /// Those that were not, as written.
     pub unmet: Vec<String>,
+    /// Commands that a mistake or an unmet expectation kept from being carried out, as written.
+    pub left: Vec<String>,
 }
 
 /// Something that was done to the cluster, and what the client saw of it.
@@ -155,6 +157,9 @@ pub struct Summary {
 pub struct Disturbance {
     /// What was done.
     pub what: String,
+    /// When, in monotonic nanoseconds.
+    #[serde(skip)]
+    pub at: u64,
     /// By vip: the longest outage after it in milliseconds, the holder before and the holder after.
     pub vips: BTreeMap<String, (f64, String, String)>,
 }

@@ -13,11 +13,11 @@ use super::sandbox::{SandboxError, leave, own_program};
 /// Leaves the alternate screen, shows the cursor, ends colours: harmless where none of it was begun.
 const SOBER: &[u8] = b"\x1b[?1049l\x1b[?25h\x1b[0m";
 
-/// Starts the world with these arguments and returns its exit code; 1 where it was killed. The calling process must
+/// Starts the world with these arguments and returns its exit code. The calling process must
 /// have one thread, and may start none afterwards: its children are of another process namespace.
 ///
 /// # Errors
-/// Where this machine forbids namespaces.
+/// Where this machine forbids namespaces, or the world was killed.
 pub fn front(arguments: &[OsString]) -> Result<u8, SandboxError> {
     let failed =
         |what: &str, why: &dyn ToString| SandboxError { what: what.into(), why: why.to_string(), help: vec![] };
@@ -32,17 +32,26 @@ pub fn front(arguments: &[OsString]) -> Result<u8, SandboxError> {
     if let Some(terminal) = terminal {
         let _ = tcsetattr(&input, SetArg::TCSANOW, &terminal);
     }
-    if code.is_none() && std::io::stdout().is_terminal() {
-        let _ = std::io::stdout().write_all(SOBER);
+    match code {
+        Ok(code) => Ok(code),
+        Err(how) => {
+            if std::io::stdout().is_terminal() {
+                let _ = std::io::stdout().write_all(SOBER);
+            }
+            Err(SandboxError {
+                what: "the laboratory ended before its summary".into(),
+                why: format!("somebody or something killed its first process ({how})"),
+                help: vec!["nothing of it is left; start it again, or look for \"Out of memory\" in `dmesg`".into()],
+            })
+        }
     }
-    Ok(code.unwrap_or(1))
 }
 
-/// Waits for the world, passing on what asks it to end.
-fn wait(signals: &SigSet, world: &mut Child) -> std::io::Result<Option<u8>> {
+/// Waits for the world, passing on what asks it to end: its exit code, or how it was killed.
+fn wait(signals: &SigSet, world: &mut Child) -> std::io::Result<Result<u8, String>> {
     loop {
         if let Some(status) = world.try_wait()? {
-            return Ok(status.code().and_then(|code| u8::try_from(code).ok()));
+            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).ok_or_else(|| status.to_string()));
         }
         if signals.wait()? != Signal::SIGCHLD
             && let Ok(pid) = i32::try_from(world.id())

@@ -6,7 +6,7 @@ use super::command::{Command, Expect, HELP, Who};
 use super::fact::Fact;
 use super::protocol::{Order, now};
 use super::rooms::CLIENT;
-use super::state::{Connection, Power, word};
+use super::state::{Connection, MachineState, Power, word};
 use super::topology::Topology;
 use super::world::{Until, World, nanoseconds};
 
@@ -118,6 +118,9 @@ impl World<'_> {
 
     fn disturb_daemon(&mut self, who: &Who, text: &str, order: &Order) -> Result<(), String> {
         let name = self.state.resolve(who)?;
+        if let Some(why) = self.state.machine(&name).and_then(|machine| refusal(machine, order)) {
+            return Err(why);
+        }
         self.disturb(text, &name);
         self.rooms.order(&name, order)?;
         if let Some(machine) = self.state.machine(&name) {
@@ -174,7 +177,7 @@ impl World<'_> {
         if other.is_some() {
             return Ok(());
         }
-        let cut = |m: &&super::state::MachineState| m.cut && one.as_ref().is_none_or(|one| *one == m.name);
+        let cut = |m: &&MachineState| m.cut && one.as_ref().is_none_or(|one| *one == m.name);
         let names: Vec<String> = self.state.machines.iter().filter(cut).map(|m| m.name.clone()).collect();
         for name in names {
             self.rooms.reattach(&name)?;
@@ -202,9 +205,6 @@ impl World<'_> {
     fn connect(&mut self, count: usize, service: Option<&str>) -> Result<(), String> {
         let wanted = |name: &str| service.is_none_or(|service| service == name);
         let targets: Vec<_> = self.services.iter().filter(|(n, _)| wanted(n)).map(|(_, target)| *target).collect();
-        if targets.is_empty() {
-            return Err("the file has no service to connect to".into());
-        }
         let first = self.state.connections.keys().next_back().map_or(0, |last| last + 1);
         self.state.connections.extend((first..first + count).map(|id| (id, Connection::default())));
         self.rooms.order(CLIENT, &Order::Connect { count, first, targets })?;
@@ -247,6 +247,18 @@ impl World<'_> {
     }
 }
 
+/// Why a machine's daemon cannot do this now.
+fn refusal(machine: &MachineState, order: &Order) -> Option<String> {
+    let name = &machine.name;
+    match (order, machine.power, machine.runs || machine.pending) {
+        _ if !machine.is_peer => Some(format!("{name} has no hactl run: it is no peer")),
+        (_, Power::Off, _) => Some(format!("{name} is off: start {name}")),
+        (Order::Start, _, true) => Some(format!("{name} runs its hactl already")),
+        (Order::Stop | Order::Reload, _, false) => Some(format!("{name} does not run its hactl: start {name}")),
+        _ => None,
+    }
+}
+
 /// What a command speaks of and the file does not have, in words; `None`: all is known.
 pub fn unknown(command: &Command, topology: &Topology, config: &model::config::Config) -> Option<String> {
     let machines: Vec<&str> = topology.machines.iter().map(|m| m.name.as_str()).collect();
@@ -267,6 +279,7 @@ pub fn unknown(command: &Command, topology: &Topology, config: &model::config::C
         Command::Fail(check, w) | Command::Recover(check, w) => missing("check", check, &checks)
             .or_else(|| who(w))
             .or_else(|| check_is_elsewhere(check, w, topology, config)),
+        Command::Connect(_, None) if services.is_empty() => Some("the file has no service to connect to".to_owned()),
         Command::Connect(_, Some(service)) => missing("service", service, &services),
         Command::Expect(Expect::On(v, w), _) => vip(v).or_else(|| who(w)),
         Command::Expect(Expect::NoMaster(v) | Expect::Outage(v, _) | Expect::OneMaster(Some(v)), _) => vip(v),

@@ -15,6 +15,8 @@ use super::rooms::{CLIENT, Rooms, first_address};
 use super::state::{Connection, MachineState, Power, State, Verdict, VipView};
 use super::topology::Topology;
 
+mod ending;
+
 /// Messages that may wait for the world; then those who send them wait.
 const WAITING: usize = 4_096;
 
@@ -26,6 +28,9 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An outage shorter than this is measured and not told at once: a busy machine has such without any cause.
 const NOTABLE: Duration = Duration::from_millis(20);
+
+/// Why nothing is built for nobody.
+const NO_COMMANDS: &str = "there are no commands: standard input has none, and it is no terminal";
 
 /// What arrives at the world.
 #[derive(Debug)]
@@ -187,8 +192,11 @@ impl World<'_> {
         let deadline = now().saturating_add(nanoseconds(BUILD_TIMEOUT));
         while self.state.machines.iter().any(|machine| machine.power != Power::On) {
             self.turn();
-            if self.ending || self.failed {
-                return Err("the laboratory was not built".into());
+            if self.failed {
+                return Err("the laboratory was not built: it was interrupted, or a machine could not be made".into());
+            }
+            if self.ending {
+                return Err(NO_COMMANDS.into());
             }
             if now() > deadline {
                 let missing = self.state.machines.iter().filter(|m| m.power != Power::On).map(|m| m.name.as_str());
@@ -382,7 +390,7 @@ impl World<'_> {
             Report::Gap { address, from, to } => {
                 let Some((vip, long)) = self.state.outage(address, from, to) else { return };
                 // Until everything has come to rest for the first time, nothing is out: it is not there yet.
-                let begun = self.state.calm_since.is_some() || !self.state.disturbances.is_empty();
+                let begun = self.state.rested || !self.state.disturbances.is_empty();
                 if long >= NOTABLE && begun {
                     self.tell(Fact::Outage { vip, address, ms: long.as_secs_f64() * 1e3 });
                 }
@@ -466,31 +474,6 @@ impl World<'_> {
 
     pub(super) fn quit(&mut self) {
         self.ending = true;
-    }
-
-    fn end(mut self) -> Outcome {
-        if self.failed {
-            self.last_words();
-        }
-        self.state.close();
-        self.summary.disturbances = std::mem::take(&mut self.state.disturbances);
-        self.summary.connections = self.state.tally();
-        let summary = std::mem::take(&mut self.summary);
-        self.tell(Fact::Summary(summary));
-        if self.failed { Outcome::Bad } else { Outcome::Good }
-    }
-
-    /// The ends of the machines' logs: what a person looks at first when something was not as expected.
-    fn last_words(&mut self) {
-        const LINES: usize = 8;
-        let last = |m: &MachineState| {
-            let lines = m.log.iter().skip(m.log.len().saturating_sub(LINES));
-            lines.map(|line| format!("{}: {line}", m.name)).collect::<Vec<_>>()
-        };
-        let lines: Vec<String> = self.state.machines.iter().flat_map(last).collect();
-        if !lines.is_empty() {
-            self.tell(Fact::Lines { lines });
-        }
     }
 }
 

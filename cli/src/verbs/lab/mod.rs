@@ -105,7 +105,9 @@ fn listen(lines: Option<Vec<String>>, prompt: Option<prompt::Prompt>, outbox: Sy
         }
         (None, Some(prompt)) => prompt.listen(&outbox),
         (None, None) => {
-            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            // Blank lines and comments are left out: with nothing else, there is nothing to build for.
+            let said = |line: &String| !matches!(command::parse(line), Ok(None));
+            for line in std::io::stdin().lock().lines().map_while(Result::ok).filter(said) {
                 if outbox.send(Message::Line(line)).is_err() {
                     return;
                 }
@@ -143,11 +145,12 @@ fn read_script(path: &Path, loaded: &Loaded, topology: &Topology) -> Result<Vec<
     } else {
         let mut text = String::new();
         let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
-        read.map_err(|e| failed(format!("{}: {e}", path.display()), vec![]))?;
+        let what = |e| format!("the script {} cannot be read: {e}", path.display());
+        read.map_err(|e| failed(what(e), vec!["--script names a file with a command a line".into()]))?;
         text
     };
     let mut lines = vec![];
-    let mut mistakes = vec![];
+    let mut mistakes: Vec<String> = vec![];
     for (number, line) in (1..).zip(text.lines()) {
         let told = |what: &str, help: &str| {
             let help = if help.is_empty() { String::new() } else { format!(" ({})", help.replace('\n', " or")) };
@@ -162,12 +165,22 @@ fn read_script(path: &Path, loaded: &Loaded, topology: &Topology) -> Result<Vec<
             Err(e) => mistakes.push(told(&e.what, &e.help)),
         }
     }
+    if lines.is_empty() && mistakes.is_empty() {
+        return Err(failed(
+            format!("{}: there are no commands in it", path.display()),
+            vec!["write some: hactl lab --help lists them".into()],
+        ));
+    }
     if lines.len() > SCRIPT_LINES {
         mistakes.push(format!("{}: a script has at most {SCRIPT_LINES} commands", path.display()));
     }
-    match mistakes.split_first() {
-        None => Ok(lines),
-        Some((first, others)) => Err(failed(first.clone(), others.to_vec())),
+    match mistakes.as_slice() {
+        [] => Ok(lines),
+        [only] => Err(failed(only.clone(), vec![])),
+        several => {
+            let all = several.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>();
+            Err(failed(format!("the script has {} mistakes{all}", several.len()), vec![]))
+        }
     }
 }
 

@@ -270,7 +270,7 @@ mod tests {
             state.measure(&Measured { at: at * 1_000_000, addresses: BTreeMap::from([(vip, (50, answered, last))]) });
         }
         state.disturbed_at = 1_000_000_000;
-        state.disturbances.push(Disturbance { what: "kill pve1".into(), vips: BTreeMap::new() });
+        state.disturbances.push(Disturbance { what: "kill pve1".into(), at: 0, vips: BTreeMap::new() });
         let to =
             |backend: &str, doomed| Connection { backend: Some(backend.into()), doomed, silent: doomed, broken: None };
         state.connections = BTreeMap::from([(0, to("pve1", true)), (1, to("pve2", false)), (2, to("pve3", false))]);

@@ -108,7 +108,7 @@ fn event_line(peer: &str, event: &Value) -> Option<(Tone, String)> {
             let of = if kind == "check" { String::new() } else { format!(" of {}", text("service")) };
             let is_up = event.get("up").and_then(Value::as_bool).unwrap_or_default();
             let (tone, up) = if is_up { (Tone::Dim, "up") } else { (Tone::Bad, "down") };
-            (tone, format!("{peer}: {kind} {}{of} is {up}: {}", text(kind), text("why")))
+            (tone, format!("{peer}: {kind} {}{of} is {up}: {}", text(kind), found(text("why"))))
         }
         kind => {
             let rest = event.as_object()?.iter().filter(|(key, _)| !matches!(key.as_str(), "event" | "at"));
@@ -120,10 +120,27 @@ fn event_line(peer: &str, event: &Value) -> Option<(Tone, String)> {
     Some(line)
 }
 
+/// What a check or probe found, without its code where there are words beside it.
+fn found(why: &str) -> &str {
+    const WORDLESS: [(&str, &str); 4] = [
+        ("PROCOK", "its command succeeded"),
+        ("L4OK", "it accepts connections"),
+        ("L6OK", "it completes a TLS handshake"),
+        ("L7OK", "it answers as expected"),
+    ];
+    let (code, words) = why.split_once(' ').unwrap_or((why, ""));
+    let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    match (is_code, words.trim()) {
+        (true, "") => WORDLESS.iter().find(|(known, _)| *known == code).map_or(why, |(_, words)| words),
+        (true, words) => words,
+        (false, _) => why,
+    }
+}
+
 /// The end, in words for somebody who saw nothing of it.
 fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
     let mut lines = vec![];
-    for Disturbance { what, vips } in &summary.disturbances {
+    for Disturbance { what, vips, .. } in &summary.disturbances {
         lines.push((Tone::Strong, what.clone()));
         for (vip, (ms, before, after)) in vips {
             let who = match (before.as_str(), after.as_str()) {
@@ -150,11 +167,17 @@ fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
             ),
         ));
     }
-    let total = summary.met + summary.unmet.len();
+    let untried: Vec<&String> = summary.left.iter().filter(|line| line.starts_with("expect ")).collect();
+    let total = summary.met + summary.unmet.len() + untried.len();
     if total > 0 {
-        let tone = if summary.unmet.is_empty() { Tone::Good } else { Tone::Bad };
+        let tone = if summary.met == total { Tone::Good } else { Tone::Bad };
         lines.push((tone, format!("{} of {total} expectations met", summary.met)));
         lines.extend(summary.unmet.iter().map(|text| (Tone::Bad, format!("  not: {}", bare(text)))));
+        lines.extend(untried.iter().map(|text| (Tone::Bad, format!("  never tried: {}", bare(text)))));
+    }
+    if !summary.left.is_empty() {
+        let commands = crate::report::count(summary.left.len(), "command was", "commands were");
+        lines.push((Tone::Bad, format!("the script was broken off: its last {commands} not carried out")));
     }
     lines
 }
@@ -168,14 +191,16 @@ mod tests {
         let state = json!({"at": 1, "event": "state", "vip": "ui", "from": "BACKUP", "to": "MASTER", "priority": 140,
             "why": "master 192.168.31.11 was silent for 3.5s"});
         let dropped = json!({"at": 1, "event": "dropped", "subject": "ui", "source": "192.168.31.66", "cause": "ttl", "count": 10});
-        let other = json!({"at": 1, "event": "check", "check": "proxies", "up": false, "why": "haproxy does not run"});
+        let other = json!({"at": 1, "event": "check", "check": "proxies", "up": true, "why": "PROCOK haproxy (pid 3), pveproxy (pid 4) run"});
+        let backend =
+            json!({"at": 1, "event": "backend", "service": "ui", "backend": "pve3", "up": true, "why": "L6OK"});
         let event = |event: serde_json::Value| Fact::Event { peer: "pve2".into(), event };
         let vips =
             |ms: f64, before: &str, after: &str| BTreeMap::from([("ui".to_owned(), (ms, before.into(), after.into()))]);
         let disturbances = vec![
-            Disturbance { what: "kill holder of ui (pve1)".into(), vips: vips(3379.4, "pve1", "pve2") },
-            Disturbance { what: "start pve1".into(), vips: vips(0.0, "pve2", "pve2") },
-            Disturbance { what: "kill pve2".into(), vips: vips(500.0, "pve2", "") },
+            Disturbance { what: "kill holder of ui (pve1)".into(), at: 0, vips: vips(3379.4, "pve1", "pve2") },
+            Disturbance { what: "start pve1".into(), at: 0, vips: vips(0.0, "pve2", "pve2") },
+            Disturbance { what: "kill pve2".into(), at: 0, vips: vips(500.0, "pve2", "") },
         ];
         vec![
             Fact::Command { text: "kill holder of ui".into() },
@@ -183,6 +208,7 @@ mod tests {
             event(state),
             event(dropped),
             event(other),
+            event(backend),
             Fact::Daemon { peer: "pve3".into(), runs: false, how: "exit status: 1".into(), unasked: true },
             Fact::Outage { vip: "ui".into(), address: [192, 168, 31, 50].into(), ms: 3379.4 },
             Fact::Settled { holders: BTreeMap::from([("ui".into(), "pve2".into())]), after_ms: 3412.0 },
@@ -199,6 +225,7 @@ mod tests {
                 connections: Tally { opened: 100, alive: 66, with_backend: 34, ..Tally::default() },
                 met: 4,
                 unmet: vec!["expect outage ui < 3s".into()],
+                left: vec!["wait 1s".into(), "expect survivors all".into()],
             }),
         ]
     }
