@@ -18,7 +18,7 @@ const LATE: Duration = Duration::from_millis(1);
 
 /// What is wrong, each for the footer; none is what exit status 0 says.
 pub fn problems(report: &StatusReport) -> Vec<String> {
-    let mut found = vec![];
+    let mut found = report.troubles.clone();
     for vip in &report.vips {
         match vip.state {
             VipState::Fault | VipState::Init => {

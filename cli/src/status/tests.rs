@@ -89,6 +89,7 @@ fn report() -> StatusReport {
             ],
         }],
         restored: BTreeMap::new(),
+        troubles: vec![],
         warnings: vec![],
         reload: None,
         thread: ThreadStatus { realtime: true, max_lateness_us: 87 },

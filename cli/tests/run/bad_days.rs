@@ -86,14 +86,42 @@ fn a_full_disk_under_the_state_directory_does_not_keep_it_from_holding() {
         let state = machine.directory.path().join("state");
         fs::create_dir(&state).unwrap();
         let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("full"), &state, Some("tmpfs"), flags, Some("size=4k,nr_inodes=100")).unwrap();
-        fs::write(state.join("filler"), [0; 4096]).unwrap();
+        nix::mount::mount(Some("full"), &state, Some("tmpfs"), flags, Some("size=64k,nr_inodes=100")).unwrap();
+        fs::write(state.join("filler"), [0; 65536]).unwrap();
+        let before = fs::read_to_string(FORWARDING).unwrap();
         let mut run = machine.run();
         run.until_state("MASTER");
         assert!(holds("10.0.0.100/24"));
+        let (healthy, status) = machine.status();
+        assert!(!healthy && status["problems"].to_string().contains("No space left"), "{status:#}");
+        assert_eq!(fs::read_to_string(FORWARDING).unwrap(), before, "what could not be recorded was not changed");
+        fs::remove_file(state.join("filler")).unwrap();
+        run.signal(Signal::SIGHUP);
+        run.until_event("reloaded");
         let status = machine.status().1;
-        assert!(status["warnings"].to_string().contains("No space left"), "{status:#}");
+        assert!(!status["problems"].to_string().contains("No space left"), "{status:#}");
+        assert_eq!(fs::read_to_string(FORWARDING).unwrap().trim(), "1");
         run.signal(Signal::SIGTERM);
         assert!(run.ends().success());
+    });
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_machine_as_it_was() {
+    alone(|| {
+        let machine = Machine::with_link(&format!("{VIP}{SERVICE}"));
+        let bin = machine.directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let refuses = bin.join("nft");
+        let looks = "#!/bin/sh\ncase \"$*\" in *-f*) echo broken >&2; exit 1;; esac\nexec /usr/sbin/nft \"$@\"\n";
+        fs::write(&refuses, looks).unwrap();
+        fs::set_permissions(&refuses, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let sysctls = "grep -rH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_* 2>/dev/null || true";
+        let before = shell(sysctls);
+        for path in ["/nonexistent".to_owned(), format!("{}:/usr/bin:/bin", bin.display())] {
+            let said = machine.hactl(&["run"]).env("PATH", &path).output().unwrap();
+            assert_eq!(said.status.code(), Some(1), "{path}");
+            assert_eq!(shell(sysctls), before, "{path}");
+        }
     });
 }

@@ -41,6 +41,9 @@ pub struct StatusReport {
     pub services: Vec<ServiceStatus>,
     /// How often something of ours was put right after somebody else changed it: `address`, `table`, `sysctl`.
     pub restored: BTreeMap<String, u64>,
+    /// What this run should do now and cannot, each for people.
+    #[serde(default)]
+    pub troubles: Vec<String>,
     /// What needs a person's eye, newest last.
     pub warnings: Vec<String>,
     /// The last reload, where it was refused: the file on disk is not what runs.

@@ -21,6 +21,9 @@ use crate::kernel::{self, Kernel, KernelError, record};
 /// How long a convergence waits for an `apply` or `destroy` to end before it is put off.
 const PATIENCE: Duration = Duration::ZERO;
 
+/// How long a start that failed waits for one before it leaves what it did.
+const UNDO_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The machine as this run sees and changes it.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -92,9 +95,14 @@ impl Tried {
         }
     }
 
+    /// Whether a table is to be loaded.
+    pub fn loads(&self) -> bool {
+        matches!(self.step.operation, Operation::LoadTable { .. })
+    }
+
     /// Whether a table was loaded, so that its gate is shut until the VRRP thread opens it again.
     pub fn loaded(&self) -> bool {
-        self.error.is_none() && matches!(self.step.operation, Operation::LoadTable { .. })
+        self.error.is_none() && self.loads()
     }
 }
 
@@ -165,7 +173,7 @@ impl Machine {
     fn step(&mut self, step: Step) -> Tried {
         match self.kernel.perform(&step.operation) {
             Ok(()) => Tried { step, error: None, unrecorded: None },
-            Err(full @ KernelError::State { .. }) => match self.unrecorded(&step.operation) {
+            Err(full @ KernelError::State { .. }) => match self.unrecorded(&step.operation, &full) {
                 Ok(()) => Tried { step, error: None, unrecorded: Some(full) },
                 Err(error) => Tried { step, error: Some(error), unrecorded: None },
             },
@@ -173,27 +181,38 @@ impl Machine {
         }
     }
 
-    /// The same without the disk.
-    fn unrecorded(&mut self, operation: &Operation) -> Result<(), KernelError> {
+    /// Takes back what was done, the last of it first, and returns the objects that stay with the reason.
+    pub fn take_back(&mut self, tried: &[Tried]) -> Vec<(String, String)> {
+        let done = tried.iter().rev().filter(|t| t.error.is_none()).map(|t| &t.step);
+        let _lock = match Lock::take(&self.state, "run", UNDO_PATIENCE) {
+            Err(e @ LockError::Held { .. }) => return done.map(|s| (s.object.clone(), e.to_string())).collect(),
+            Err(LockError::Kernel(_)) => None,
+            Ok(lock) => Some(lock),
+        };
+        let undone = done.map(|step| (&step.object, self.kernel.perform(&step.undo)));
+        undone.filter_map(|(object, done)| Some((object.clone(), done.err()?.to_string()))).collect()
+    }
+
+    /// Whether something stands only in this process's memory that belongs in the record.
+    pub fn is_unrecorded(&self) -> bool {
+        self.unwritten.is_some()
+    }
+
+    /// The same without the disk, where that loses nothing: tables and addresses are known by their names and marks,
+    /// vips by the file.
+    fn unrecorded(&mut self, operation: &Operation, full: &KernelError) -> Result<(), KernelError> {
         let mut memory = match self.unwritten.take() {
             Some(memory) => memory,
             None => record::load(&self.state)?,
         };
         let done = match operation {
-            Operation::SetSysctl { key, value, record } => {
-                remember(&mut memory.sysctls, key, record.clone());
-                let (key, value) = (key.clone(), value.clone());
-                self.kernel.perform(&Operation::SetSysctl { key, value, record: None })
-            }
             Operation::LoadTable { table, text, record } => {
                 remember(&mut memory.tables, table, *record);
                 let (table, text) = (table.clone(), text.clone());
                 self.kernel.perform(&Operation::LoadTable { table, text, record: None })
             }
-            Operation::RecordSysctl { key, record } => {
-                remember(&mut memory.sysctls, key, record.clone());
-                Ok(())
-            }
+            // The value before would stand nowhere: what cannot be taken back is not changed.
+            Operation::SetSysctl { .. } | Operation::RecordSysctl { .. } => Err(full.clone()),
             Operation::PutVip { name, facts } => {
                 remember(&mut memory.vips, name, Some(facts.clone()));
                 Ok(())

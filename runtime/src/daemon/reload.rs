@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use model::desired::Fingerprint;
 use sd_notify::NotifyState;
 
-use super::converge::Outcome;
+use super::converge::{Look, Outcome, Tried};
 use super::setup::{Setup, setup};
 use super::tell::Said;
 use super::turn::{Daemon, ended};
@@ -78,7 +78,8 @@ impl Daemon {
         });
         let refused = match work.await {
             Ok(Some(Outcome::Tried(tried, _))) => {
-                let steps: Vec<StepResult> = tried.iter().map(super::converge::Tried::result).collect();
+                self.note(Look::All, &tried);
+                let steps: Vec<StepResult> = tried.iter().map(Tried::result).collect();
                 self.install(&before);
                 return self.done(steps);
             }
@@ -116,11 +117,8 @@ impl Daemon {
 
     fn done(&mut self, steps: Vec<StepResult>) -> Reply {
         self.state.refused = None;
-        for step in &steps {
-            match &step.error {
-                None => tracing::info!("reload: {}", step.object),
-                Some(e) => self.trouble(&format!("reload: {}: {e}", step.object)),
-            }
+        for step in steps.iter().filter(|step| step.error.is_none()) {
+            tracing::info!("reload: {}", step.object);
         }
         tracing::info!("reloaded {}", self.setup.path.display());
         self.say(&Said::Reloaded { steps: steps.len() });

@@ -8,7 +8,7 @@ use caps::{CapSet, Capability};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
-use super::converge::{Job, Look, Machine, Outcome};
+use super::converge::{Job, Look, Machine, Outcome, Tried};
 use super::fights::Fights;
 use super::setup::{Setup, setup};
 use super::signals::Signals;
@@ -82,10 +82,10 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     if let Err(e) = driver::release_leftovers(&setup.driver) {
         tracing::warn!("{e}");
     }
-    let loaded = first(&mut machine, &setup, &mut state)?;
+    let done = first(&mut machine, &setup, &mut state)?;
     let (events_sender, mut events) = mpsc::channel(EVENTS);
-    let driver = driver::start(setup.driver.clone(), events_sender)?;
-    if loaded {
+    let driver = driver::start(setup.driver.clone(), events_sender).inspect_err(|_| take_back(&mut machine, &done))?;
+    if done.iter().any(Tried::loaded) {
         // A thread that is gone already says so by the end of its events.
         let _ = driver.send(driver::Command::TableLoaded);
     }
@@ -120,11 +120,12 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     daemon.serve(inputs).await
 }
 
-/// The plan at start, performed. Says whether a table was loaded.
+/// The plan at start, performed: what was tried.
 ///
 /// # Errors
-/// Where services' rules cannot be loaded: a master without them would draw connections and drop them.
-fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool, RunError> {
+/// Where services' rules cannot be loaded: a master without them would draw connections and drop them. Then the machine
+/// is as it was before.
+fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<Vec<Tried>, RunError> {
     let live = state.live(setup, &DriverStatus::default());
     let job = Job { desired: Arc::clone(&setup.desired), live, look: Look::All, hands_off: BTreeSet::new() };
     let mut warn = |what: String| {
@@ -139,25 +140,27 @@ fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<bool
         Outcome::Blind(e @ (KernelError::NoProgram { .. } | KernelError::NotPermitted { .. })) => return Err(e.into()),
         Outcome::Blind(e) => {
             warn(format!("the machine cannot be compared with the file: {e}"));
-            return Ok(false);
+            return Ok(vec![]);
         }
         Outcome::Busy => {
             warn("an apply is at work; the machine is compared with the file when it has ended".into());
-            return Ok(false);
+            return Ok(vec![]);
         }
     };
-    let mut loaded = false;
-    for step in tried {
-        loaded |= step.loaded();
-        let object = &step.step.object;
-        if let Some(e) = &step.unrecorded {
-            warn(format!("what is changed here cannot be recorded, so destroy will not take it back: {e}"));
-        }
-        match step.error {
-            None => tracing::info!("{object} {}", step.step.what),
-            Some(e) if matches!(step.step.operation, model::plan::Operation::LoadTable { .. }) => return Err(e.into()),
-            Some(e) => warn(format!("{object}: {e}")),
-        }
+    if let Some(e) = tried.iter().filter(|t| t.loads()).find_map(|t| t.error.clone()) {
+        take_back(machine, &tried);
+        return Err(e.into());
     }
-    Ok(loaded)
+    for step in tried.iter().filter(|t| t.error.is_none()) {
+        tracing::info!("{} {}", step.step.object, step.step.what);
+    }
+    state.tried(Look::All, &tried).iter().for_each(|what| tracing::warn!("{what}"));
+    Ok(tried)
+}
+
+/// A start that fails leaves nothing.
+fn take_back(machine: &mut Machine, tried: &[Tried]) {
+    for (object, why) in machine.take_back(tried) {
+        tracing::error!("{object} was not taken back: {why}; hactl destroy does");
+    }
 }

@@ -9,6 +9,7 @@ use model::rules;
 use model::units::Moment;
 use model::vrrp::VipState;
 
+use super::converge::{Look, Tried};
 use super::setup::Setup;
 use crate::check::{Healths, Subject, of_check};
 use crate::clock;
@@ -31,6 +32,10 @@ pub(super) struct State {
     pub restored: BTreeMap<String, u64>,
     /// The last refused reload, where no valid one followed.
     pub refused: Option<FailedReload>,
+    /// Why an object is not as the file says, by object.
+    failing: BTreeMap<String, String>,
+    /// Why something that was changed stands in no record.
+    unrecorded: Option<String>,
     warnings: VecDeque<String>,
 }
 
@@ -41,6 +46,8 @@ impl State {
             healths: BTreeMap::new(),
             restored: BTreeMap::new(),
             refused: None,
+            failing: BTreeMap::new(),
+            unrecorded: None,
             warnings: VecDeque::new(),
         }
     }
@@ -52,6 +59,38 @@ impl State {
             self.warnings.pop_front();
         }
         self.warnings.push_back(what.to_owned());
+    }
+
+    /// Remembers what could not be done in a look of this kind, and returns it for people.
+    pub fn tried(&mut self, look: Look, tried: &[Tried]) -> Vec<String> {
+        if look == Look::All {
+            self.failing.clear();
+        }
+        let mut told = vec![];
+        for t in tried {
+            let object = &t.step.object;
+            match &t.error {
+                Some(e) => {
+                    let what = format!("{object} cannot be put right: {e}");
+                    told.push(what.clone());
+                    self.failing.insert(object.clone(), what);
+                }
+                None => drop(self.failing.remove(object)),
+            }
+            if let Some(e) = &t.unrecorded {
+                let what = format!("what is changed here cannot be recorded, so destroy will not take it back: {e}");
+                if self.unrecorded.as_ref() != Some(&what) {
+                    told.push(what.clone());
+                }
+                self.unrecorded = Some(what);
+            }
+        }
+        told
+    }
+
+    /// All that was changed is recorded now.
+    pub fn recorded(&mut self) {
+        self.unrecorded = None;
     }
 
     /// Backends of a service that fail their probe.
@@ -117,6 +156,7 @@ impl State {
                 .collect(),
             services: desired.services.iter().map(|s| self.service(s)).collect(),
             restored,
+            troubles: self.failing.values().chain(&self.unrecorded).cloned().collect(),
             warnings,
             reload: self.refused.clone(),
             thread: ThreadStatus {

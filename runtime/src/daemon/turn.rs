@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
-use super::converge::{Job, Look, Machine, Outcome};
+use super::converge::{Job, Look, Machine, Outcome, Tried};
 use super::fights::Fights;
 use super::setup::Setup;
 use super::signals::Signals;
@@ -212,6 +212,9 @@ impl Daemon {
     }
 
     pub fn tried(&mut self, (cause, outcome): (Cause, Result<Outcome, tokio::task::JoinError>)) -> Next {
+        if let Ok(Outcome::Tried(tried, _)) = &outcome {
+            self.note(cause.look, tried);
+        }
         let later = match outcome {
             Ok(Outcome::Tried(tried, _)) if tried.is_empty() => SETTLE,
             Ok(Outcome::Tried(tried, _)) => {
@@ -247,24 +250,26 @@ impl Daemon {
         Next::On
     }
 
-    fn restored(&mut self, cause: &Cause, tried: &[super::converge::Tried]) {
+    /// What could not be done stands in `status` until it could.
+    pub fn note(&mut self, look: Look, tried: &[Tried]) {
+        if !self.machine.lock().unwrap_or_else(PoisonError::into_inner).is_unrecorded() {
+            self.state.recorded();
+        }
+        for what in self.state.tried(look, tried) {
+            tracing::warn!("{what}");
+            self.say(&Said::Trouble { what });
+        }
+    }
+
+    fn restored(&mut self, cause: &Cause, tried: &[Tried]) {
         let now = clock::now();
-        if tried.iter().any(super::converge::Tried::loaded) {
+        if tried.iter().any(Tried::loaded) {
             // Its end shows in the events.
             let _ = self.driver.send(Command::TableLoaded);
         }
         let by = cause.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
         for t in tried {
             let object = &t.step.object;
-            if let Some(e) = &t.unrecorded {
-                self.trouble(&format!(
-                    "what is changed here cannot be recorded, so destroy will not take it back: {e}"
-                ));
-            }
-            if let Some(e) = &t.error {
-                self.trouble(&format!("{object} cannot be put right: {e}"));
-                continue;
-            }
             let Some(kind) = t.restored() else { continue };
             *self.state.restored.entry(kind.to_owned()).or_default() += 1;
             let vip = t.step.reasons.first().map(|r| r.what.clone()).unwrap_or_default();
