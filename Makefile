@@ -6,14 +6,18 @@ DESTDIR ?=
 OUT := $(or $(CARGO_TARGET_DIR),target)
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 30
+# Seconds of `make soak`, and its first seed.
+SOAK_SECONDS ?= 60
+SOAK_FROM ?= 1000
 
-.PHONY: help demo test lint bench fuzz build install uninstall
+.PHONY: help demo test lint bench fuzz soak build install uninstall
 
 help:
 	@echo "make demo      the lab of examples/proxmox-ui.kdl: a cluster in namespaces, its holder killed, under a minute, no root"
 	@echo "make test      format, lints, every test, licences: what CI runs, no root"
 	@echo "make bench     hactl against keepalived in the same namespaces, in one run (QUICK=1: fewer rounds)"
 	@echo "make fuzz      packet decoder, configuration and control socket, FUZZ_SECONDS=30 each; wants a nightly toolchain"
+	@echo "make soak      simulated bad days of drawn clusters for SOAK_SECONDS=60 seconds, from seed SOAK_FROM on"
 	@echo "make install   binary and systemd unit under PREFIX=/usr/local (DESTDIR honoured)"
 
 demo:
@@ -42,6 +46,10 @@ bench:
 fuzz:
 	@tools/needs build cxx
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz packet kdl control
+
+soak:
+	@tools/needs build
+	$(CARGO) run --locked --release -q -p hactl-model --example soak -- $(SOAK_SECONDS) $(SOAK_FROM)
 
 build:
 	@tools/needs build

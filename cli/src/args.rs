@@ -57,6 +57,8 @@ pub enum Verb {
     Run,
     /// Tell what this machine holds and why
     Status(StatusArgs),
+    /// Play scenarios, or every single failure, in simulation: no machine is touched
+    Test(TestArgs),
     /// Try the whole cluster on this machine, in namespaces, without root
     Lab(LabArgs),
     /// A process of a laboratory's; `lab` itself starts them
@@ -133,6 +135,17 @@ pub struct StatusArgs {
     /// Redraw until interrupted
     #[arg(short, long)]
     pub watch: bool,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Files of scenarios; NAME.test.kdl is about NAME.kdl beside it, unless -f names another cluster
+    #[arg(value_name = "SCENARIOS")]
+    pub scenarios: Vec<PathBuf>,
+    /// Try every single failure of the cluster: each peer, each link, each check
+    #[arg(long)]
+    pub explore: bool,
 }
 
 /// Arguments of `lab`.

@@ -131,7 +131,11 @@ fn read_all(path: &Path) -> Result<Vec<Source>, LoadError> {
     Ok(sources)
 }
 
-fn read(path: &Path) -> Result<Source, LoadError> {
+/// Reads one text; `-` is standard input.
+///
+/// # Errors
+/// Says which file is unreadable, too large or no text.
+pub fn read(path: &Path) -> Result<Source, LoadError> {
     let name = path.display().to_string();
     let unreadable = |why| LoadError::Unreadable { path: name.clone(), why };
     let mut bytes = Vec::new();

@@ -9,6 +9,7 @@ pub mod render;
 mod run;
 mod snapshot;
 mod status;
+mod test;
 mod validate;
 
 use crate::args::{Arguments, Verb};
@@ -25,6 +26,7 @@ pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Snapshot(args) => snapshot::snapshot(arguments, args),
         Verb::Run => run::run(arguments),
         Verb::Status(args) => status::status(arguments, args),
+        Verb::Test(args) => test::test(arguments, args),
         Verb::Lab(args) => lab::lab(arguments, args),
         Verb::LabInside(args) => lab::inside(arguments, args),
         Verb::Completions { shell } => completions::completions(*shell),

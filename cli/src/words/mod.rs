@@ -1,3 +1,4 @@
 //! Facts in the words that people read, shared by the verbs.
 
 pub mod plan;
+pub mod test;

@@ -187,6 +187,14 @@ impl<'n> Cursor<'n> {
         found
     }
 
+    /// Every child in the order of the file, where the order is what is said.
+    pub fn every_child(&mut self) -> Vec<Cursor<'n>> {
+        self.asked.children.push("");
+        self.children_taken.fill(true);
+        let file = self.file;
+        self.node.children().map_or(&[][..], |d| d.nodes()).iter().map(|node| Cursor::new(file, node)).collect()
+    }
+
     /// Children that nobody has taken so far.
     pub fn misspelt(&self) -> Misspelt {
         let nodes = self.node.children().map_or(&[][..], |d| d.nodes());

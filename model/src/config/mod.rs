@@ -23,6 +23,7 @@ mod nodes;
 mod read;
 mod scalar;
 mod scan;
+pub mod scenario;
 mod service;
 #[cfg(test)]
 mod tests;

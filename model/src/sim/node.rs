@@ -1,6 +1,6 @@
 //! One machine: a router, the kernel it speaks to, its own clock, and whatever befalls it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -25,14 +25,20 @@ pub enum Fate {
     Resume,
     /// Its link goes up or down.
     Link(bool),
-    /// Its check goes up or down.
-    Check(bool),
-    /// The number in its tracked file.
-    Weigh(i16),
+    /// One of its checks goes up or down.
+    Check(String, bool),
+    /// The number in one of its tracked files.
+    Weigh(String, i16),
     /// Its kernel refuses Holds from now on, or does not.
     Refuse(bool),
+    /// Its kernel refuses Releases from now on, or does not.
+    Cling(bool),
     /// Somebody deletes an address that it holds.
     LoseAddress,
+    /// The same, and the kernel's word of it is lost (a full netlink socket).
+    LoseAddressUnseen,
+    /// The driver reads its addresses again, as it does after words were lost.
+    Reread,
     /// A new configuration.
     Reload(Vec<Settings>),
 }
@@ -44,8 +50,8 @@ pub struct Node {
     pub name: String,
     /// Its own address.
     pub address: Ipv4Addr,
-    /// Its interface.
-    pub interface: InterfaceName,
+    /// Its interfaces, each with the segment it is on.
+    pub ports: BTreeMap<InterfaceName, String>,
     /// What its file says.
     pub file: Vec<Settings>,
     /// What its router was last given of that.
@@ -64,21 +70,30 @@ pub struct Node {
     pub link: bool,
     /// Whether its kernel refuses Holds.
     pub refuses: bool,
-    /// Whether its check is up.
-    pub check: bool,
-    /// The number in its tracked file.
-    pub number: i16,
+    /// Whether its kernel refuses Releases.
+    pub clings: bool,
+    /// Addresses that somebody deleted and the driver does not know of.
+    pub unseen: BTreeSet<(String, Cidr)>,
+    /// Addresses that were to be released and stand because the kernel refused.
+    pub stuck: BTreeSet<(String, Cidr)>,
+    /// Its checks, and whether they are up.
+    pub checks: BTreeMap<String, bool>,
+    /// Its tracked files, and the numbers in them.
+    pub numbers: BTreeMap<String, i16>,
     /// How much its clock runs fast, in parts per million.
     pub drift: i64,
 }
 
 impl Node {
-    /// A machine that is off.
-    pub fn new(name: &str, address: Ipv4Addr, settings: Vec<Settings>, interface: InterfaceName) -> Self {
+    /// A machine that is off, its checks up, with an interface on the segment of the same name for each that its
+    /// settings name.
+    pub fn new(name: &str, address: Ipv4Addr, settings: Vec<Settings>) -> Self {
+        let ports = settings.iter().map(|s| (s.interface.clone(), s.interface.to_string())).collect();
+        let checks = settings.iter().flat_map(|s| &s.track).map(|(check, _)| (check.clone(), true)).collect();
         Node {
             name: name.to_owned(),
             address,
-            interface,
+            ports,
             settings: settings.clone(),
             file: settings,
             router: None,
@@ -88,8 +103,11 @@ impl Node {
             paused: false,
             link: true,
             refuses: false,
-            check: true,
-            number: 0,
+            clings: false,
+            unseen: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            checks,
+            numbers: BTreeMap::new(),
             drift: 0,
         }
     }
@@ -120,24 +138,45 @@ impl Node {
                 self.tell_link();
                 format!("has its link {}", if up { "up" } else { "down" })
             }
-            Fate::Weigh(number) => {
-                self.number = number;
-                self.tell_check();
-                format!("has {number} in its file")
+            Fate::Check(check, up) => {
+                self.give(Input::Check { name: check.clone(), up });
+                let line = format!("has its check {check} {}", if up { "up" } else { "down" });
+                self.checks.insert(check, up);
+                line
             }
-            Fate::Check(up) => {
-                self.check = up;
-                self.tell_check();
-                format!("has its check {}", if up { "up" } else { "down" })
+            Fate::Weigh(file, weight) => {
+                self.give(Input::Weight { name: file.clone(), weight });
+                let line = format!("has {weight} in its {file}");
+                self.numbers.insert(file, weight);
+                line
             }
             Fate::Refuse(refuses) => {
                 self.refuses = refuses;
-                format!("has a kernel that {}", if refuses { "refuses" } else { "obeys" })
+                format!("has a kernel that {}", if refuses { "refuses addresses" } else { "takes addresses" })
+            }
+            Fate::Cling(clings) => {
+                self.clings = clings;
+                format!("has a kernel that {}", if clings { "keeps addresses" } else { "lets go of addresses" })
             }
             Fate::LoseAddress => {
-                let (_, cidr) = self.held.pop_first()?;
-                self.give(Input::AddressLost { interface: self.interface.clone(), cidr });
+                let (vip, cidr) = self.held.pop_first()?;
+                let interface = self.interface_of(&vip)?;
+                self.give(Input::AddressLost { interface, cidr });
                 format!("loses {cidr} to somebody else")
+            }
+            Fate::LoseAddressUnseen => {
+                let (vip, cidr) = self.held.pop_first()?;
+                let line = format!("loses {cidr} to somebody else and does not hear of it");
+                self.stuck.remove(&(vip.clone(), cidr));
+                self.unseen.insert((vip, cidr));
+                line
+            }
+            Fate::Reread => {
+                for (vip, cidr) in self.unseen.clone() {
+                    let Some(interface) = self.interface_of(&vip) else { continue };
+                    self.give(Input::AddressLost { interface, cidr });
+                }
+                "reads its addresses again".to_owned()
             }
             Fate::Reload(settings) => {
                 self.file.clone_from(&settings);
@@ -155,13 +194,21 @@ impl Node {
         self.paused = false;
         self.inbox.clear();
         self.tell_link();
-        self.tell_check();
+        for (name, up) in self.checks.clone() {
+            let number = self.numbers.get(&name).copied();
+            self.give(match number {
+                Some(weight) => Input::Weight { name, weight },
+                None => Input::Check { name, up },
+            });
+        }
     }
 
     /// Loses power.
     pub fn crash(&mut self) {
         self.router = None;
         self.held.clear();
+        self.unseen.clear();
+        self.stuck.clear();
         self.inbox.clear();
     }
 
@@ -177,13 +224,19 @@ impl Node {
     pub fn tell_link(&mut self) {
         let primary = Some(self.address);
         let state = if self.link { LinkState::Up { primary } } else { LinkState::Down };
-        self.give(Input::Link { interface: self.interface.clone(), state });
+        for interface in self.ports.keys().cloned().collect::<Vec<_>>() {
+            self.give(Input::Link { interface, state: state.clone() });
+        }
     }
 
-    /// Queues word of the check and the file as they are.
-    pub fn tell_check(&mut self) {
-        self.give(Input::Weight { name: "file".into(), weight: self.number });
-        self.give(Input::Check { name: "check".into(), up: self.check });
+    /// Its interface on a segment.
+    pub fn port_on(&self, segment: &str) -> Option<InterfaceName> {
+        self.ports.iter().find(|(_, on)| *on == segment).map(|(interface, _)| interface.clone())
+    }
+
+    fn interface_of(&self, vip: &str) -> Option<InterfaceName> {
+        let mut settings = self.settings.iter().chain(&self.file);
+        settings.find(|s| s.name == vip).map(|s| s.interface.clone())
     }
 
     /// Its own clock at this moment of the world's.

@@ -10,7 +10,7 @@ use crate::units::{Centiseconds, Moment, Priority, Vrid};
 use crate::vrrp::Settings;
 
 /// Days that each of the four tests below lives through; the seeds are their numbers.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 150;
 
 fn show(report: &Report) -> String {
     format!("seed {}: {:?}\n{}", report.seed, report.violation, report.trace.join("\n"))
@@ -20,7 +20,7 @@ fn show(report: &Report) -> String {
 fn live_through(nth: u64) {
     for seed in nth * SEEDS..(nth + 1) * SEEDS {
         let report = run(seed);
-        assert!(report.violation.is_none(), "{}", show(&report));
+        assert!(report.violation.is_none(), "{}", show(&run_shortest(seed)));
         let again = run(seed);
         assert!(report.digest == again.digest && report.trace == again.trace, "seed {seed} ran differently twice");
     }
@@ -61,8 +61,7 @@ fn machine(name: &str, last: u8, priority: u8) -> Node {
         checksum: Checksum::PseudoHeader,
         track: vec![],
     };
-    let interface = settings.interface.clone();
-    Node::new(name, Ipv4Addr::new(192, 0, 2, last), vec![settings], interface)
+    Node::new(name, Ipv4Addr::new(192, 0, 2, last), vec![settings])
 }
 
 fn pair() -> World {
@@ -72,7 +71,7 @@ fn pair() -> World {
 }
 
 fn at(world: &mut World, second: u64, n: usize, fate: Fate) {
-    world.run_until(Moment(second * 1_000_000_000), |_| {});
+    world.run_until(Moment(second * 1_000_000_000));
     world.act(Action::Node(n, fate));
 }
 
@@ -84,7 +83,7 @@ fn a_simple_failover_reads_like_this() {
     at(&mut world, 10, 0, Fate::Crash);
     at(&mut world, 20, 0, Fate::Start);
     at(&mut world, 30, 0, Fate::Stop);
-    world.run_until(Moment(40_000_000_000), |_| {});
+    world.run_until(Moment(40_000_000_000));
     assert_eq!((world.violation.clone(), world.masters("ui")), (None, vec![1]));
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../../snapshots/trace");
@@ -99,12 +98,12 @@ fn losing_two_adverts_in_a_row_moves_nothing() {
     at(&mut world, 0, 1, Fate::Start);
     for second in [10u64, 20, 30] {
         // Between two adverts, two of which follow before the segment is whole again.
-        world.run_until(Moment(second * 1_000_000_000), |_| {});
+        world.run_until(Moment(second * 1_000_000_000));
         world.network.loss = 1000;
-        world.run_until(Moment((second + 2) * 1_000_000_000), |_| {});
+        world.run_until(Moment((second + 2) * 1_000_000_000));
         world.network.loss = 0;
     }
-    world.run_until(Moment(60_000_000_000), |_| {});
+    world.run_until(Moment(60_000_000_000));
     assert_eq!((world.violation.clone(), world.masters("ui")), (None, vec![0]));
     assert_eq!(world.nodes[1].status("ui").unwrap().became_master, 0);
 }
@@ -117,8 +116,8 @@ fn a_frozen_master_that_wakes_up_does_not_speak() {
     at(&mut world, 10, 0, Fate::Pause);
     at(&mut world, 20, 0, Fate::Resume);
     let sent = world.nodes[0].status("ui").unwrap().sent;
-    world.run_until(Moment(20_900_000_000), |_| {});
+    world.run_until(Moment(20_900_000_000));
     assert_eq!((world.masters("ui"), world.nodes[0].status("ui").unwrap().sent), (vec![1], sent));
-    world.run_until(Moment(30_000_000_000), |_| {});
+    world.run_until(Moment(30_000_000_000));
     assert_eq!((world.violation.clone(), world.masters("ui")), (None, vec![0]), "it preempts in its own time");
 }

@@ -8,7 +8,7 @@ use super::network::{Network, reaches};
 use super::node::{Fate, Node};
 use super::rng::Rng;
 use crate::units::Moment;
-use crate::vrrp::{Effect, Event, Input, Received, packet};
+use crate::vrrp::{Effect, Event, Input, Received, VipState, packet};
 
 /// Something done to the cluster; machines by their index.
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ pub struct World {
     pub digest: u64,
     /// The first thing that was wrong; nothing happens after it.
     pub violation: Option<String>,
+    /// How often each vip got a master.
+    pub takeovers: BTreeMap<String, u64>,
+    /// How often each vip got or lost one.
+    pub transitions: BTreeMap<String, u64>,
     wire: BTreeMap<(Moment, u64), (usize, Received)>,
     sent: u64,
 }
@@ -53,6 +57,8 @@ impl World {
             trace: Vec::new(),
             digest: 0xcbf2_9ce4_8422_2325,
             violation: None,
+            takeovers: BTreeMap::new(),
+            transitions: BTreeMap::new(),
             wire: BTreeMap::new(),
             sent: 0,
         }
@@ -88,12 +94,19 @@ impl World {
         }
     }
 
-    /// Runs until that moment; `each` looks at the world after every single thing that happened.
-    pub fn run_until(&mut self, end: Moment, mut each: impl FnMut(&mut World)) {
-        while self.violation.is_none() && self.step(end) {
-            each(self);
-        }
+    /// Runs until that moment.
+    pub fn run_until(&mut self, end: Moment) {
+        while self.violation.is_none() && self.step(end) {}
         self.now = self.now.max(end);
+    }
+
+    /// Lets one thing happen, at `end` at the latest; false where nothing is left until then.
+    pub fn advance(&mut self, end: Moment) -> bool {
+        let more = self.violation.is_none() && self.step(end);
+        if !more {
+            self.now = self.now.max(end);
+        }
+        more
     }
 
     /// The machines that are master of a vip.
@@ -198,15 +211,28 @@ impl World {
                 let refused = node.refuses || !node.link && self.rng.chance(500);
                 // What is refused may have been half done.
                 let stood = if refused { self.rng.index(addresses.len() + 1) } else { addresses.len() };
-                node.held.extend(addresses.into_iter().take(stood).map(|a| (vip.clone(), a)));
+                for address in addresses.into_iter().take(stood).map(|a| (vip.clone(), a)) {
+                    node.unseen.remove(&address);
+                    node.stuck.remove(&address);
+                    node.held.insert(address);
+                }
                 self.note(format!("{name} holds {vip}{}", if refused { ", refused" } else { "" }));
                 let result = if refused { Err("refused".to_owned()) } else { Ok(()) };
                 Some(Input::Done { vip, result })
             }
             Effect::Release { vip, addresses, .. } => {
-                node.held.retain(|(of, a)| *of != vip || !addresses.contains(a));
-                self.note(format!("{name} releases {vip}"));
-                Some(Input::Done { vip, result: Ok(()) })
+                let refused = node.clings;
+                for address in addresses.into_iter().map(|a| (vip.clone(), a)) {
+                    node.unseen.remove(&address);
+                    if refused && node.held.contains(&address) {
+                        node.stuck.insert(address);
+                    } else {
+                        node.stuck.remove(&address);
+                        node.held.remove(&address);
+                    }
+                }
+                self.note(format!("{name} releases {vip}{}", if refused { ", refused" } else { "" }));
+                Some(Input::Done { vip, result: if refused { Err("refused".to_owned()) } else { Ok(()) } })
             }
             Effect::Announce { .. } => {
                 self.note(format!("{name} announces again"));
@@ -214,6 +240,12 @@ impl World {
             }
             Effect::Event(Event::State { vip, from, to, priority, why }) => {
                 self.note(format!("{name} {vip} {from:?} -> {to:?} at priority {priority}: {why}"));
+                if to == VipState::Master {
+                    *self.takeovers.entry(vip.clone()).or_default() += 1;
+                }
+                if to == VipState::Master || from == VipState::Master {
+                    *self.transitions.entry(vip).or_default() += 1;
+                }
                 None
             }
             Effect::Event(_) => None,
@@ -221,14 +253,13 @@ impl World {
     }
 
     fn send(&mut self, from: usize, packet: Received) {
-        if !self.nodes.get(from).is_some_and(|node| node.link) {
-            return;
-        }
+        let sender = self.nodes.get(from).filter(|node| node.link);
+        let Some(segment) = sender.and_then(|node| node.ports.get(&packet.interface)).cloned() else { return };
         for to in 0..self.nodes.len() {
-            let hears = self.nodes.get(to).is_some_and(|node| reaches(packet.destination, node.address));
-            if to == from || !hears {
-                continue;
-            }
+            let hears = |node: &&Node| to != from && reaches(packet.destination, node.address);
+            let port = self.nodes.get(to).filter(hears).and_then(|node| node.port_on(&segment));
+            let Some(interface) = port else { continue };
+            let packet = Received { interface, ..packet.clone() };
             for delay in self.network.carry((from, to), &packet, &mut self.rng) {
                 self.put((to, packet.clone()), delay);
             }

@@ -39,9 +39,7 @@ pub(super) enum Pending {
 impl Instance {
     /// Asks the kernel for these addresses; the answer belongs to this mastership.
     pub(super) fn hold(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
-        if let Some(stuck) = &mut self.stuck {
-            stuck.addresses.retain(|a| !addresses.contains(a));
-        }
+        self.no_longer_stuck(&addresses);
         self.await_answer(Pending::Hold(self.counters.terms));
         let (vip, interface) = (self.settings.name.clone(), self.settings.interface.clone());
         turn.push(Effect::Hold { vip, interface, addresses });
@@ -61,14 +59,16 @@ impl Instance {
         self.pending.push_back(pending);
     }
 
-    /// How many effects the driver has yet to answer.
-    pub(super) fn unanswered(&self) -> usize {
-        self.pending.len()
+    /// Nothing that it asked of the kernel is open any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.stuck.is_none()
     }
 
-    /// Lets answers to a predecessor of the same name pass by.
-    pub(super) fn expect_past(&mut self, answers: usize) {
-        self.pending.extend(std::iter::repeat_n(Pending::Past, answers));
+    /// Waits for the answers that a predecessor of the same name was waiting for, and goes on releasing what is stuck.
+    pub(super) fn inherit(&mut self, predecessor: Instance) {
+        let past = |pending| if let Pending::Hold(_) = pending { Pending::Past } else { pending };
+        self.pending.extend(predecessor.pending.into_iter().map(past));
+        self.stuck = predecessor.stuck;
     }
 
     /// The driver has carried out the oldest effect that it had not answered.
@@ -87,7 +87,7 @@ impl Instance {
                 self.assess(turn);
             }
             (Some(Pending::Release(addresses)), Err(words)) => self.keep_releasing(turn, (addresses, words)),
-            (Some(Pending::Release(_)), Ok(())) => self.stuck = None,
+            (Some(Pending::Release(addresses)), Ok(())) => self.no_longer_stuck(&addresses),
             (Some(Pending::Hold(_) | Pending::Past) | None, _) => {}
         }
     }
@@ -99,6 +99,9 @@ impl Instance {
             addresses.retain(|a| !self.settings.addresses.contains(a));
         }
         let failures = self.stuck.as_ref().map_or(0, |s| s.failures).saturating_add(1);
+        // Those of another Release may be stuck as well.
+        let earlier = self.stuck.take().map(|s| s.addresses).unwrap_or_default();
+        addresses.extend(earlier.into_iter().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
         if is_power_of_ten(u64::from(failures)) {
             let what = format!("the addresses could not be released, trying again: {words}");
             turn.tell(Event::Warning { vip: self.settings.name.clone(), what });
@@ -107,13 +110,16 @@ impl Instance {
         self.stuck = (!addresses.is_empty()).then_some(Stuck { addresses, retry_at, failures });
     }
 
+    fn no_longer_stuck(&mut self, gone: &[Cidr]) {
+        if let Some(stuck) = &mut self.stuck {
+            stuck.addresses.retain(|a| !gone.contains(a));
+        }
+        self.stuck.take_if(|s| s.addresses.is_empty());
+    }
+
     pub(super) fn release_again(&mut self, turn: &mut Turn) {
         let Some(stuck) = self.stuck.as_mut().filter(|s| s.retry_at <= turn.now) else { return };
         let addresses = stuck.addresses.clone();
-        if addresses.is_empty() {
-            self.stuck = None;
-            return;
-        }
         stuck.retry_at = turn.now + timing::retry_after(stuck.failures.saturating_add(1));
         self.release(turn, addresses);
     }

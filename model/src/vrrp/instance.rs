@@ -267,7 +267,6 @@ impl Instance {
         self.leave_master(turn, true);
         self.move_to(turn, State::Init, why.to_owned());
         self.why = Some(why.to_owned());
-        self.stuck = None;
         self.refusal = None;
     }
 

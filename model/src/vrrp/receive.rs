@@ -47,8 +47,10 @@ impl Instance {
         match preempt {
             // RFC 9568 §6.4.2: discarded, so that the timer runs out and the election is ours.
             Preempt::Immediately if worse => return,
+            // With the skew of every election, so that of several that waited the best alone takes over.
             Preempt::After(delay) if worse => {
-                l.preempt_at.get_or_insert(now + delay);
+                let skew = timing::skew_time(self.settings.version, own, interval);
+                l.preempt_at.get_or_insert(now + delay + skew);
             }
             _ => l.preempt_at = None,
         }

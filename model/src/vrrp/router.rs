@@ -19,6 +19,8 @@ pub struct Router {
     /// Names in the order of the file, the order of [`Router::status`].
     order: Vec<String>,
     by_name: BTreeMap<String, Id>,
+    /// Virtual routers that left and wait for the kernel to let go of their addresses.
+    departed: BTreeMap<String, Id>,
     by_vrid: BTreeMap<InterfaceName, BTreeMap<Vrid, Id>>,
     due: BTreeSet<(Moment, Id)>,
     /// Kept over reloads: what the driver said once, it need not say again.
@@ -62,9 +64,10 @@ impl Router {
                 }
             }
             Input::Done { vip, result } => {
-                if let Some(id) = self.by_name.get(&vip).copied() {
+                if let Some(id) = self.by_name.get(&vip).or(self.departed.get(&vip)).copied() {
                     self.with(id, |i| i.done(&mut turn, result));
                 }
+                self.forget_settled();
             }
             Input::Reload(settings) => self.load(&mut turn, settings),
             Input::Stop => self.stop(&mut turn),
@@ -153,7 +156,8 @@ impl Router {
 
     fn check(&mut self, turn: &mut Turn, name: String, report: Report) {
         let tracks = |i: &Instance| i.settings.track.iter().any(|(check, _)| *check == name);
-        let ids: Vec<Id> = self.instances.iter().filter(|(_, i)| tracks(i)).map(|(id, _)| *id).collect();
+        let named = self.by_name.values().filter_map(|id| Some((*id, self.instances.get(id)?)));
+        let ids: Vec<Id> = named.filter(|(_, i)| tracks(i)).map(|(id, _)| id).collect();
         for id in ids {
             self.with(id, |i| {
                 i.checks.insert(name.clone(), report);
@@ -187,23 +191,27 @@ impl Router {
                 None => gone.push((*id, "it was removed from the configuration")),
             }
         }
-        let mut unanswered = BTreeMap::new();
         for (id, why) in gone {
             self.with(id, |i| i.leave(turn, why));
-            unanswered.extend(self.forget(id));
+            self.depart(id);
         }
         self.order = settings.iter().map(|s| s.name.clone()).collect();
         for new in settings {
             match self.by_name.get(&new.name).copied() {
                 Some(id) => self.change(turn, (id, new)),
                 None => {
-                    let answers = unanswered.get(&new.name).copied().unwrap_or(0);
+                    let predecessor = self.departed.remove(&new.name).and_then(|id| self.remove(id));
                     let id = self.enter(turn.now, new);
-                    self.with(id, |i| i.expect_past(answers));
-                    self.with(id, |i| i.assess(turn));
+                    self.with(id, |i| {
+                        if let Some(predecessor) = predecessor {
+                            i.inherit(predecessor);
+                        }
+                        i.assess(turn);
+                    });
                 }
             }
         }
+        self.forget_settled();
         let used = &self.by_vrid;
         self.strangers.retain(|interface, _| used.contains_key(interface));
         self.links.retain(|interface, _| used.contains_key(interface));
@@ -239,18 +247,36 @@ impl Router {
         settings.track.iter().filter_map(result).collect()
     }
 
-    /// Drops an instance that has left; its name and how many effects the driver has yet to answer.
-    fn forget(&mut self, id: Id) -> Option<(String, usize)> {
-        let instance = self.instances.remove(&id)?;
+    /// Takes an instance that has left out of everything but the kernel's answers to it.
+    fn depart(&mut self, id: Id) {
+        let Some(instance) = self.instances.get(&id) else { return };
         let settings = &instance.settings;
         self.by_name.remove(&settings.name);
+        self.departed.insert(settings.name.clone(), id);
         if let Some(vrids) = self.by_vrid.get_mut(&settings.interface) {
             vrids.retain(|_, other| *other != id);
             if vrids.is_empty() {
                 self.by_vrid.remove(&settings.interface);
             }
         }
-        Some((settings.name.clone(), instance.unanswered()))
+    }
+
+    /// Drops the departed that nothing is open of.
+    fn forget_settled(&mut self) {
+        let settled = |id: &Id| self.instances.get(id).is_none_or(Instance::is_settled);
+        let gone: Vec<Id> = self.departed.values().copied().filter(settled).collect();
+        for id in gone {
+            self.departed.retain(|_, departed| *departed != id);
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: Id) -> Option<Instance> {
+        let instance = self.instances.remove(&id)?;
+        if let Some(at) = instance.registered {
+            self.due.remove(&(at, id));
+        }
+        Some(instance)
     }
 }
 

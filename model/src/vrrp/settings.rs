@@ -58,8 +58,8 @@ pub struct Settings {
     /// `Never` is the RFC's Preempt_Mode false: a living master stays whatever the priorities become, also when its own
     /// is lowered by the weight of a check or by a reload. Priorities then decide only who follows a master that has
     /// gone silent or has said goodbye; what must move a held vip in this mode is a check without weight (FAULT).
-    /// `After` takes over when a worse master has been heard for that long without a better one in between. The
-    /// address owner (255) always preempts (RFC 9568 §6.1).
+    /// `After` takes over when a worse master has been heard for that long, and skew time more, without a better one in
+    /// between. The address owner (255) always preempts (RFC 9568 §6.1).
     pub preempt: Preempt,
     /// VRRPv2's simple password.
     pub password: Option<Password>,

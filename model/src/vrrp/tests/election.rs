@@ -40,14 +40,16 @@ fn preempting_discards_worse_adverts_and_never_does_not() {
 }
 
 #[test]
-fn preempting_after_a_delay_takes_over_at_once_when_it_is_over() {
+fn preempting_after_a_delay_takes_over_when_it_and_skew_time_are_over() {
     let mut bench = Bench::up(Settings { preempt: Preempt::After(Duration::from_secs(10)), ..settings() });
     for second in 1..=10 {
         bench.run_until(ms(second * 1000));
         bench.hear(PEER, 99);
         assert_eq!(bench.state(), VipState::Backup);
     }
-    bench.run_until(ms(11_000));
+    bench.run_until(Moment(11_609_374_999));
+    assert_eq!(bench.state(), VipState::Backup);
+    bench.run_until(Moment(11_609_375_000));
     assert_eq!(bench.state(), VipState::Master);
 }
 

@@ -12,8 +12,8 @@
 //! - §6.1, Preempt_Mode: a delay is possible as well.
 //! - §6.4.3, priority 0 and losing adverts: at most eight answers between two scheduled adverts, so that a flood is not
 //!   answered with a flood.
-//! - §7.1: the owner of the addresses hears adverts too, since §6.4.3's answer is what heals clients; of two owners,
-//!   which no file can have, the higher address stays.
+//! - §7.1: the owner of the addresses yields to nobody, and yet answers (§6.4.3) what others advertise, since that is
+//!   what heals clients.
 //! - RFC 3768 §7.1: a differing address list is told of and not dropped, so that a list can be changed machine by
 //!   machine.
 //! - RFC 3768 §5.3.10: the deprecated type 1 password is spoken where `auth-pass` is configured.

@@ -53,6 +53,15 @@ fn rfc9568_7_1_the_vrid_must_be_configured_on_the_receiving_interface() {
 }
 
 #[test]
+fn rfc9568_7_1_the_owner_of_the_addresses_heeds_no_advert() {
+    for n in [1, 254, 255] {
+        let mut bench = Bench::master(Settings { priority: Priority::OWNER, ..settings() });
+        bench.hear(PEER, n);
+        assert_eq!(bench.state(), VipState::Master, "priority {n}");
+    }
+}
+
+#[test]
 fn rfc9568_7_1_logging_is_rate_limited() {
     let mut bench = Bench::up(settings());
     let mut told = 0;

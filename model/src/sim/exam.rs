@@ -1,0 +1,182 @@
+//! What a healed cluster must be, and what it must do when one thing more happens to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::node::{Fate, Node};
+use super::scenario::Scenario;
+use super::world::Action;
+use crate::config::Preempt;
+use crate::vrrp::{Settings, timing};
+
+/// Longest pause of a router after the kernel refused (see [`timing::retry_after`]).
+const REFUSED: Duration = Duration::from_secs(16);
+
+/// Intervals without any transition, of every eighth seed: the others have fewer, for the sake of more seeds.
+const QUIET: u32 = 100;
+
+/// Below this interval a busy driver is later than the difference of two skews, and the order of an election is open.
+const ORDERLY: Duration = Duration::from_millis(100);
+
+impl Scenario {
+    pub(super) fn examine(&mut self) {
+        let settle = self.settling();
+        self.run(if self.cluster.shortest >= Duration::from_secs(1) { settle + REFUSED } else { settle });
+        let quiet = if self.world.rng.chance(125) { QUIET } else { 5 };
+        self.expect_quiet("healed", self.cluster.longest * quiet);
+        self.expect_highest("healed");
+        self.expect_clean();
+        self.exam_two_lost_adverts();
+        self.exam_check();
+        self.exam_crash();
+        self.exam_stop();
+    }
+
+    fn vips(&self) -> Vec<Settings> {
+        self.cluster.files.first().cloned().unwrap_or_default()
+    }
+
+    /// A vip's settings on each machine that is on.
+    fn members<'a>(&'a self, vip: &'a str) -> impl Iterator<Item = (usize, &'a Settings)> {
+        let on = |n: &usize| self.world.nodes.get(*n).is_some_and(|node| node.router.is_some());
+        let files = self.cluster.files.iter().enumerate().filter(move |(n, _)| on(n));
+        files.flat_map(|(n, file)| file.iter().map(move |s| (n, s))).filter(move |(_, s)| s.name == vip)
+    }
+
+    /// Time on the wire and work of the drivers; a thousandth for the drift of the clocks.
+    fn slack(&self, of: Duration) -> Duration {
+        self.world.network.delay.1 * 4 + Node::BUSY * 8 + of / 1000
+    }
+
+    /// How long a healed cluster may take: who woke up late listens once more, and then one down interval; who
+    /// preempts with a delay waits that long and skew, heard from its first worse master.
+    fn settling(&self) -> Duration {
+        let time = |s: &Settings| {
+            let down = timing::down_interval(s.version, s.priority, s.advertise);
+            let delay = match s.preempt {
+                Preempt::After(delay) => delay + s.advertise.duration() * 2,
+                _ => Duration::ZERO,
+            };
+            delay + down * 2 + s.advertise.duration()
+        };
+        let longest = self.cluster.files.iter().flatten().map(time).max().unwrap_or_default();
+        longest + self.slack(longest)
+    }
+
+    fn masters(&self) -> BTreeMap<String, Vec<usize>> {
+        self.vips().into_iter().map(|s| (s.name.clone(), self.world.masters(&s.name))).collect()
+    }
+
+    /// One master of each vip, and no transition for a while.
+    fn expect_quiet(&mut self, when: &str, time: Duration) {
+        let (first, before) = (self.masters(), self.world.transitions.clone());
+        if let Some((vip, masters)) = first.iter().find(|(_, masters)| masters.len() != 1) {
+            return self.world.violate(format!("{when}: the masters of {vip} are {masters:?}"));
+        }
+        self.run(time);
+        let now = self.masters();
+        if self.world.transitions != before || now != first {
+            self.world.violate(format!("{when}: masters were {first:?} and became {now:?}"));
+        }
+    }
+
+    /// Whoever preempts, whether at once or later, has won by now.
+    fn expect_highest(&mut self, when: &str) {
+        for vip in self.vips().into_iter().filter(|s| s.preempt != Preempt::Never) {
+            let best = self.members(&vip.name).map(|(_, s)| s.priority).max();
+            let masters = self.world.masters(&vip.name);
+            let theirs = self.members(&vip.name).find(|(n, _)| masters.contains(n)).map(|(_, s)| s.priority);
+            if theirs != best {
+                let what = format!("{when}: the master of {} has priority {theirs:?}, the best is {best:?}", vip.name);
+                self.world.violate(what);
+            }
+        }
+    }
+
+    /// Nothing stands that was to go, and nothing is missing that somebody took away.
+    fn expect_clean(&mut self) {
+        let dirty = |node: &&Node| !node.stuck.is_empty() || !node.unseen.is_empty();
+        if let Some(node) = self.world.nodes.iter().find(dirty) {
+            let what = format!("{} still has {:?} too many and {:?} too few", node.name, node.stuck, node.unseen);
+            self.world.violate(what);
+        }
+    }
+
+    /// Losing two adverts in a row moves nothing.
+    fn exam_two_lost_adverts(&mut self) {
+        let (masters, before) = (self.masters(), self.world.transitions.clone());
+        let phase = self.cluster.longest * u32::try_from(self.world.rng.below(16)).unwrap_or(0) / 16;
+        self.run(phase);
+        // A little less than two intervals hold two adverts at most.
+        self.world.note("nothing is heard for two intervals".into());
+        self.world.network.loss = 1000;
+        self.run(self.cluster.shortest * 2 - self.cluster.shortest / 50);
+        self.world.network.loss = 0;
+        self.run(self.cluster.longest * 2);
+        if self.world.transitions != before || self.masters() != masters {
+            self.world.violate("two lost adverts moved a vip".into());
+        }
+    }
+
+    /// A failed check moves a vip once, and back at most once.
+    fn exam_check(&mut self) {
+        let tracked = |s: &Settings| s.track.iter().any(|(check, weight)| check == "check" && weight.is_none());
+        let Some(vip) = self.vips().into_iter().find(tracked) else { return };
+        let Some(master) = self.world.masters(&vip.name).first().copied() else { return };
+        let before = self.world.takeovers.clone();
+        let settle = self.settling();
+        for up in [false, true] {
+            self.world.act(Action::Node(master, Fate::Check("check".into(), up)));
+            self.run(settle);
+            let when = if up { "after a check recovered" } else { "after a check failed" };
+            self.expect_quiet(when, self.cluster.longest * 2);
+        }
+        if self.cluster.equals || self.cluster.shortest < ORDERLY {
+            return;
+        }
+        for vip in self.vips() {
+            let count = |of: &BTreeMap<String, u64>| of.get(&vip.name).copied().unwrap_or(0);
+            let moves = count(&self.world.takeovers) - count(&before);
+            if moves > if vip.preempt == Preempt::Never { 1 } else { 2 } {
+                self.world.violate(format!("one failed check moved {} {moves} times", vip.name));
+            }
+        }
+    }
+
+    /// The best of those that are left takes over within its down interval, or its skew.
+    fn expect_heirs(&mut self, when: &str, after: fn(&Settings) -> Duration) {
+        let mut longest = Duration::ZERO;
+        for vip in self.vips() {
+            let soonest = self.members(&vip.name).map(|(_, s)| after(s)).min();
+            longest = longest.max(soonest.unwrap_or_default());
+        }
+        self.run(longest + self.slack(longest));
+        self.expect_quiet(when, self.cluster.longest * 3);
+    }
+
+    /// The master of a vip dies, and comes back: as the incumbent's backup, or as master where it preempts.
+    fn exam_crash(&mut self) {
+        let Some(master) = self.world.masters("vip0").first().copied() else { return };
+        self.world.act(Action::Node(master, Fate::Crash));
+        self.expect_heirs("after a crash", |s| timing::down_interval(s.version, s.priority, s.advertise));
+        let incumbents = self.masters();
+        self.world.act(Action::Node(master, Fate::Start));
+        let settle = self.settling();
+        self.run(settle);
+        self.expect_quiet("the dead came back", self.cluster.longest * 3);
+        self.expect_highest("the dead came back");
+        for vip in self.vips().into_iter().filter(|s| s.preempt == Preempt::Never) {
+            let now = self.world.masters(&vip.name);
+            if incumbents.get(&vip.name) != Some(&now) {
+                self.world.violate(format!("the incumbent of {} was displaced by {now:?}", vip.name));
+            }
+        }
+    }
+
+    /// The master of a vip is stopped.
+    fn exam_stop(&mut self) {
+        let Some(master) = self.world.masters("vip0").first().copied() else { return };
+        self.world.act(Action::Node(master, Fate::Stop));
+        self.expect_heirs("after a clean stop", |s| timing::skew_time(s.version, s.priority, s.advertise));
+    }
+}
