@@ -81,6 +81,14 @@ pub fn scenarios(source: &Source, config: &Config) -> (Vec<Scenario>, Vec<Diagno
     (scenarios, out.list)
 }
 
+/// What a name in a step is a name of.
+#[derive(Clone, Copy)]
+enum Kind {
+    Peer,
+    Check,
+    Vip,
+}
+
 struct Reader<'f> {
     file: &'f File<'f>,
     config: &'f Config,
@@ -168,29 +176,26 @@ impl Reader<'_> {
 
     fn peer(&self, c: &mut Cursor<'_>, out: &mut Mistakes) -> Option<String> {
         let name = self.required(c, "the name of a peer", out)?;
-        self.known(("peer", codes::UNKNOWN_PEER), self.config.peers.iter().map(|p| p.name.as_str()), name, out)
+        self.known(Kind::Peer, name, out)
     }
 
     /// A name that the configuration has.
-    fn known<'a>(
-        &self,
-        kind: (&str, codes::Code),
-        names: impl Iterator<Item = &'a str> + Clone,
-        name: Spanned<String>,
-        out: &mut Mistakes,
-    ) -> Option<String> {
-        if names.clone().any(|known| known == name.value) {
+    fn known(&self, kind: Kind, name: Spanned<String>, out: &mut Mistakes) -> Option<String> {
+        let config = self.config;
+        let (what, code, names): (_, _, Vec<&str>) = match kind {
+            Kind::Peer => ("peer", codes::UNKNOWN_PEER, config.peers.iter().map(|p| p.name.as_str()).collect()),
+            Kind::Check => ("check", codes::UNKNOWN_CHECK, config.checks.iter().map(|c| c.name.as_str()).collect()),
+            Kind::Vip => ("vip", codes::UNKNOWN_VIP, config.vips.iter().map(|v| v.name.as_str()).collect()),
+        };
+        if names.contains(&name.value.as_str()) {
             return Some(name.value);
         }
-        let (what, code) = kind;
-        out.push(
-            Diagnostic::error(
-                code,
-                format!("there is no {what} \"{}\" in cluster {}", name.value, self.config.cluster.value),
-            )
-            .at(name.span, "unknown")
-            .helps(did_you_mean(&name.value, names, |n| format!("\"{n}\""))),
-        );
+        let title = format!("there is no {what} \"{}\" in cluster {}", name.value, config.cluster.value);
+        let help = match names.is_empty() {
+            true => vec![format!("the cluster has no {what}")],
+            false => did_you_mean(&name.value, names.into_iter(), |n| format!("\"{n}\"")),
+        };
+        out.push(Diagnostic::error(code, title).at(name.span, "unknown").helps(help));
         None
     }
 
@@ -200,8 +205,7 @@ impl Reader<'_> {
             None => None,
             Some(value) => {
                 let name = value.text(NAME, out)?;
-                let peers = self.config.peers.iter().map(|p| p.name.as_str());
-                Some(self.known(("peer", codes::UNKNOWN_PEER), peers, name, out)?)
+                Some(self.known(Kind::Peer, name, out)?)
             }
         };
         Some(Step::Cut(first, second))
@@ -218,15 +222,13 @@ impl Reader<'_> {
     }
 
     fn on(&self, name: Option<Spanned<String>>, out: &mut Mistakes) -> Option<String> {
-        let peers = self.config.peers.iter().map(|p| p.name.as_str());
-        self.known(("peer", codes::UNKNOWN_PEER), peers, name?, out)
+        self.known(Kind::Peer, name?, out)
     }
 
     fn check(&self, c: &mut Cursor<'_>, out: &mut Mistakes, up: bool) -> Option<Step> {
         let check = self.required(c, "the name of a check", out);
         let on = self.named(c, "on", out);
-        let checks = self.config.checks.iter().map(|check| check.name.as_str());
-        let check = check.and_then(|name| self.known(("check", codes::UNKNOWN_CHECK), checks, name, out));
+        let check = check.and_then(|name| self.known(Kind::Check, name, out));
         let on = self.on(on, out);
         Some(Step::Check { check: check?, on: on?, up })
     }
@@ -250,8 +252,7 @@ impl Reader<'_> {
         let vip = self.named(c, "vip", out);
         let on = if nobody { None } else { Some(self.named(c, "on", out)) };
         let within: Option<Value<'_>> = c.property("within", out);
-        let vips = self.config.vips.iter().map(|v| v.name.as_str());
-        let vip = vip.and_then(|name| self.known(("vip", codes::UNKNOWN_VIP), vips, name, out));
+        let vip = vip.and_then(|name| self.known(Kind::Vip, name, out));
         let on = match on {
             None => None,
             Some(name) => Some(self.on(name, out)?),

@@ -158,23 +158,11 @@ impl Node {
                 self.clings = clings;
                 format!("has a kernel that {}", if clings { "keeps addresses" } else { "lets go of addresses" })
             }
-            Fate::LoseAddress => {
-                let (vip, cidr) = self.held.pop_first()?;
-                let interface = self.interface_of(&vip)?;
-                self.give(Input::AddressLost { interface, cidr });
-                format!("loses {cidr} to somebody else")
-            }
-            Fate::LoseAddressUnseen => {
-                let (vip, cidr) = self.held.pop_first()?;
-                let line = format!("loses {cidr} to somebody else and does not hear of it");
-                self.stuck.remove(&(vip.clone(), cidr));
-                self.unseen.insert((vip, cidr));
-                line
-            }
+            Fate::LoseAddress => return self.lose(true),
+            Fate::LoseAddressUnseen => return self.lose(false),
             Fate::Reread => {
                 for (vip, cidr) in self.unseen.clone() {
-                    let Some(interface) = self.interface_of(&vip) else { continue };
-                    self.give(Input::AddressLost { interface, cidr });
+                    self.tell_lost(&vip, cidr);
                 }
                 "reads its addresses again".to_owned()
             }
@@ -185,6 +173,24 @@ impl Node {
             }
         };
         Some(line)
+    }
+
+    /// Somebody deletes an address that it holds, and its driver hears of it or does not.
+    fn lose(&mut self, heard: bool) -> Option<String> {
+        let (vip, cidr) = self.held.pop_first()?;
+        self.stuck.remove(&(vip.clone(), cidr));
+        if heard {
+            self.tell_lost(&vip, cidr);
+            return Some(format!("loses {cidr} to somebody else"));
+        }
+        self.unseen.insert((vip, cidr));
+        Some(format!("loses {cidr} to somebody else and does not hear of it"))
+    }
+
+    fn tell_lost(&mut self, vip: &str, cidr: Cidr) {
+        if let Some(interface) = self.interface_of(vip) {
+            self.give(Input::AddressLost { interface, cidr });
+        }
     }
 
     /// Boots: a fresh router that is told of link and checks.
