@@ -116,3 +116,40 @@ fn a_file_that_has_not_been_read_yet_keeps_its_vip_from_becoming_master() {
     bench.give(Input::Weight { name: "maintenance".into(), weight: 0 });
     assert_eq!(bench.state(), VipState::Master);
 }
+
+fn refused() -> Input {
+    Input::Done { vip: "ui".into(), result: Err("Device or resource busy".into()) }
+}
+
+#[test]
+fn what_several_releases_left_behind_is_tried_again_together() {
+    let addresses = vec![cidr("192.0.2.50/24"), cidr("192.0.2.51/24")];
+    let mut bench = Bench::master(Settings { addresses, ..settings() });
+    bench.router.handle(bench.now, Input::Reload(vec![settings()]));
+    bench.router.handle(bench.now, refused());
+    bench.router.handle(bench.now, Input::Packet(advert_of(&settings(), PEER, 200)));
+    bench.router.handle(bench.now, refused());
+    assert_eq!(kinds(&bench.wait(3_000)), ["release 192.0.2.50/24 192.0.2.51/24"]);
+}
+
+#[test]
+fn what_a_removed_vip_left_behind_is_tried_again_until_it_is_gone() {
+    let mut bench = Bench::master(settings());
+    let gone = bench.router.handle(bench.now, Input::Reload(vec![]));
+    assert_eq!(kinds(&gone), ["advert 0", "release 192.0.2.50/24"]);
+    bench.router.handle(bench.now, refused());
+    assert_eq!(kinds(&bench.wait(1_000)), ["release 192.0.2.50/24"]);
+    assert_eq!((kinds(&bench.wait(60_000)), bench.router.deadline()), (vec![], None));
+}
+
+#[test]
+fn what_a_removed_vip_left_behind_is_the_matter_of_the_one_that_follows_it() {
+    let mut bench = Bench::master(settings());
+    bench.router.handle(bench.now, Input::Reload(vec![]));
+    bench.router.handle(bench.now, refused());
+    let other = Settings { vrid: Vrid::MAX, ..settings() };
+    bench.give(Input::Reload(vec![other]));
+    bench.link_up();
+    assert_eq!(kinds(&bench.wait(1_000)), ["release 192.0.2.50/24"]);
+    assert_eq!(bench.state(), VipState::Backup);
+}
