@@ -102,13 +102,8 @@ pub fn text(report: &StatusReport) -> String {
     };
     let mut page = format!("{bold}{} · {}{bold:#} · {verdict} · ", report.cluster, report.peer);
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        page,
-        "up {}, {} (fingerprint {})",
-        ago(report.now, report.started),
-        report.config,
-        report.fingerprint
-    );
+    let _ = writeln!(page, "up {}", ago(report.now, report.started));
+    let _ = writeln!(page, "{}, fingerprint {}", report.config, report.fingerprint);
     page.push_str(&table(vips(report)));
     page.push_str(&table(checks(report)));
     page.push_str(&table(services(report)));
@@ -150,7 +145,7 @@ fn vips(report: &StatusReport) -> Vec<Vec<Cell>> {
             (state(vip.state).into(), Some(colour)),
             plain(ago(report.now, vip.since)),
             plain(priority(vip)),
-            plain(master(report.now, vip)),
+            plain(master(vip)),
             plain(vip.interface.as_str()),
             plain(addresses.join(" ")),
         ]
@@ -165,10 +160,10 @@ fn priority(vip: &VipStatus) -> String {
     }
 }
 
-fn master(now: Moment, vip: &VipStatus) -> String {
+fn master(vip: &VipStatus) -> String {
     match (vip.state, vip.master) {
         (VipState::Master, _) => "this machine".into(),
-        (_, Some((address, priority, at))) => format!("{address} ({priority}), heard {} ago", ago(now, at)),
+        (_, Some((address, priority, _))) => format!("{address} ({priority})"),
         (_, None) => "-".into(),
     }
 }

@@ -57,7 +57,7 @@ pub fn apply(arguments: &Arguments, args: &ApplyArgs) -> Result<Exit, Failure> {
 /// Shows the plan, refuses what stands in its way, and asks. What has nothing to do needs no answer.
 fn agreed(plan: &Plan, file: &Path, arguments: &Arguments, yes: bool) -> Result<bool, Failure> {
     if !arguments.json {
-        anstream::print!("{}", words::plan::text(plan, &file.display().to_string()));
+        anstream::print!("{}", words::plan::text(plan, &file.display().to_string(), words::wrap::terminal()));
     }
     perform::unblocked(plan)?;
     if yes || plan.steps.is_empty() {

@@ -35,7 +35,7 @@ pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failur
     match plan.steps.is_empty() {
         _ if arguments.json => {}
         true => anstream::println!("Nothing on {} is hactl's.", plan.peer),
-        false => anstream::print!("{}", words::plan::text(&plan, "the file")),
+        false => anstream::print!("{}", words::plan::text(&plan, "the file", words::wrap::terminal())),
     }
     perform::unblocked(&plan)?;
     let question = format!("Take all of this off {}?", plan.peer);

@@ -10,6 +10,7 @@ use runtime::kernel::linux::Linux;
 use crate::args::{Arguments, PlanArgs};
 use crate::report::{Exit, Failure};
 use crate::words::plan as words;
+use crate::words::wrap::terminal;
 use crate::{load, machine, node};
 
 /// Shows what would change on this machine, or on all of them.
@@ -35,7 +36,7 @@ pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
         anstream::println!("{}", words::json(&plans));
     } else {
         let file = loaded.path.display().to_string();
-        let texts: Vec<String> = plans.iter().map(|p| words::text(p, &file)).collect();
+        let texts: Vec<String> = plans.iter().map(|p| words::text(p, &file, terminal())).collect();
         anstream::print!("{}", texts.join("\n"));
     }
     Ok(match (plans.iter().any(Plan::blocked), args.detailed_exitcode) {

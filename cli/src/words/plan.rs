@@ -10,14 +10,18 @@ use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
 use crate::report::Exit;
+use crate::words::wrap::wrap;
 
 /// Version of what [`json`] gives.
 const JSON_VERSION: u32 = 1;
-/// Reasons stand behind this column, or two blanks behind a longer line.
+/// Reasons stand behind this column, or two blanks behind a longer line; where that does not fit, beneath it.
 const REASONS_AT: usize = 78;
 
-/// The whole plan as text with colours; `file` is what the machine is compared with.
-pub fn text(plan: &Plan, file: &str) -> String {
+/// What lies beneath a step's line begins here.
+const BENEATH: usize = 6;
+
+/// The whole plan as text with colours; `file` is what the machine is compared with, `width` that of a terminal.
+pub fn text(plan: &Plan, file: &str, width: Option<usize>) -> String {
     let mut out = String::new();
     if plan.steps.is_empty() && plan.notes.is_empty() {
         return format!("No changes. {} is as {file} says.\n", plan.peer);
@@ -26,13 +30,13 @@ pub fn text(plan: &Plan, file: &str) -> String {
     let counts = if plan.steps.is_empty() { "no changes".to_owned() } else { counts(plan) };
     line(&mut out, &format!("{}{cluster} · {counts}\n", plan.peer));
     for step in &plan.steps {
-        self::step(&mut out, step, &plan.backends);
+        self::step(&mut out, step, &plan.backends, width);
     }
     for note in &plan.notes {
-        self::note(&mut out, note);
+        self::note(&mut out, note, width);
     }
     out.push('\n');
-    line(&mut out, &verdict(plan, file));
+    wrapped(&mut out, &verdict(plan, file), width, 0);
     out
 }
 
@@ -72,6 +76,30 @@ pub fn detailed_exit(plans: &[Plan]) -> Exit {
 fn line(out: &mut String, text: &str) {
     // Writing to a String does not fail.
     _ = writeln!(out, "{text}");
+}
+
+fn wrapped(out: &mut String, text: &str, width: Option<usize>, indent: usize) {
+    wrap(text, width, indent).iter().for_each(|row| line(out, row));
+}
+
+/// A line that begins with a painted mark, and its place in the file at the right or beneath.
+fn marked(out: &mut String, (mark, style): (&str, Style), (words, place): (&str, &str), width: Option<usize>) {
+    let plain = format!("  {mark}{words}");
+    let long = plain.chars().count();
+    let column = if place.is_empty() { long } else { REASONS_AT.max(long + 2) };
+    let fits = width.is_none_or(|width| column + place.chars().count() <= width);
+    let rows = if fits { vec![plain] } else { wrap(&plain, width, BENEATH) };
+    for (n, row) in rows.iter().enumerate() {
+        let pad = if fits { column.saturating_sub(long) } else { 0 };
+        let place = if fits { place } else { "" };
+        match row.strip_prefix("  ").and_then(|row| row.strip_prefix(mark)).filter(|_| n == 0) {
+            Some(rest) => line(out, &format!("  {style}{mark}{style:#}{rest}{:pad$}{place}", "")),
+            None => line(out, row),
+        }
+    }
+    if !fits && !place.is_empty() {
+        wrapped(out, &format!("{:BENEATH$}{place}", ""), width, BENEATH);
+    }
 }
 
 fn counts(plan: &Plan) -> String {
@@ -119,17 +147,14 @@ pub fn sign(action: Action) -> (&'static str, Style) {
     (sign, Style::new().fg_color(Some(colour.into())))
 }
 
-fn step(out: &mut String, step: &Step, names: &BackendNames) {
+fn step(out: &mut String, step: &Step, names: &BackendNames, width: Option<usize>) {
     let (sign, style) = sign(step.action);
     let colon =
         if step.what.starts_with(|c: char| c.is_ascii_digit()) && step.object.starts_with("nft") { ":" } else { "" };
-    let words = format!("{}{colon} {}", step.object, step.what);
-    let plain = format!("  {sign} {words}");
-    let reasons = reasons(step);
-    let pad = if reasons.is_empty() { 0 } else { REASONS_AT.saturating_sub(plain.chars().count()).max(2) };
-    line(out, &format!("  {style}{sign}{style:#} {words}{:pad$}{reasons}", ""));
+    let words = format!(" {}{colon} {}", step.object, step.what);
+    marked(out, (sign, style), (&words, &reasons(step)), width);
     for detail in &step.details {
-        line(out, &format!("      {detail}"));
+        wrapped(out, &format!("{:BENEATH$}{detail}", ""), width, BENEATH);
     }
     table(out, step, names);
 }
@@ -187,17 +212,15 @@ fn shown(text: &str, names: &BackendNames) -> String {
         .replace('\t', "    ")
 }
 
-fn note(out: &mut String, note: &Note) {
+fn note(out: &mut String, note: &Note, width: Option<usize>) {
     let (word, colour) = match note.blocks {
         true => ("conflict", AnsiColor::Red),
         false => ("note", AnsiColor::Cyan),
     };
     let style = Style::new().fg_color(Some(colour.into()));
-    let plain = format!("  {word}: {}", note.what);
     let at = note.at.as_ref().map(ToString::to_string).unwrap_or_default();
-    let pad = if at.is_empty() { 0 } else { REASONS_AT.saturating_sub(plain.chars().count()).max(2) };
-    line(out, &format!("  {style}{word}{style:#}: {}{:pad$}{at}", note.what, ""));
-    line(out, &format!("      {}", note.remedy));
+    marked(out, (word, style), (&format!(": {}", note.what), &at), width);
+    wrapped(out, &format!("{:BENEATH$}{}", "", note.remedy), width, BENEATH);
 }
 
 #[cfg(test)]

@@ -26,11 +26,13 @@ pub(super) fn of_new(vip: &DesiredVip) -> Effect {
         better => format!("after {}", better.join(", ")),
     };
     let preempt = match preempts(vip, vip.priority) {
-        Preempt::Immediately if vip.priority == Priority::OWNER => "takes them at once, as their owner".to_owned(),
+        Preempt::Immediately if vip.priority == Priority::OWNER => {
+            "takes the addresses at once, as their owner".to_owned()
+        }
         Preempt::Never => "a living holder keeps the addresses (preempt \"never\")".to_owned(),
-        Preempt::Immediately => "takes them from a lower holder at once (preempt \"always\")".to_owned(),
+        Preempt::Immediately => "takes the addresses from a lower holder at once (preempt \"always\")".to_owned(),
         Preempt::After(delay) => {
-            format!("takes them from a lower holder after {} (preempt \"after\")", show_duration(delay))
+            format!("takes the addresses from a lower holder after {} (preempt \"after\")", show_duration(delay))
         }
     };
     let outranked = vip.others.values().any(|m| m.priority < vip.priority);

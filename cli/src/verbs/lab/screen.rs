@@ -15,6 +15,8 @@ use runtime::lab::fact::{Fact, Stamped, Tally};
 use runtime::lab::state::{MachineState, Power, State, VipView, word};
 use runtime::lab::world::Face;
 
+use crate::words::wrap::wrap;
+
 use super::prompt::Prompt;
 use super::words::{self, Tone};
 
@@ -26,6 +28,12 @@ const STORY: usize = 500;
 
 /// One mark of the bar is so many milliseconds of probes.
 const MARK_MS: usize = 50;
+
+/// Later rows of a story's line begin here: behind its time.
+const BEHIND_TIME: usize = 12;
+
+/// Vips stand behind this column.
+const VIPS_AT: usize = 39;
 
 /// A picture line: pieces of text, each in its tone.
 type Line = Vec<(Tone, String)>;
@@ -70,8 +78,14 @@ impl Screen {
         let (width, height) = (usize::from(width), usize::from(height));
         let mut lines = picture(state, width, runtime::lab::protocol::now());
         let room = height.saturating_sub(lines.len() + 2);
-        let skipped = self.story.len().saturating_sub(room);
-        lines.extend(self.story.iter().skip(skipped).map(|line| vec![line.clone()]));
+        let rows = |(tone, line): &(Tone, String)| {
+            let tone = *tone;
+            wrap(line, Some(width), BEHIND_TIME).into_iter().map(move |row| vec![(tone, row)])
+        };
+        // No more lines can be seen than there is room for.
+        let recent: Vec<Line> = self.story.iter().skip(self.story.len().saturating_sub(room)).flat_map(rows).collect();
+        let skipped = recent.len().saturating_sub(room);
+        lines.extend(recent.into_iter().skip(skipped));
         lines.resize(height.saturating_sub(1), vec![]);
         if let Some(prompt) = &self.prompt {
             let hint =
@@ -137,7 +151,7 @@ fn picture(state: &State, width: usize, now: u64) -> Vec<Line> {
         vec![(Tone::Strong, format!("{} in the laboratory", state.cluster)), (Tone::Dim, format!("   {seconds:.1} s"))],
         vec![],
     ];
-    lines.extend(state.machines.iter().map(|machine| row(machine, state)));
+    lines.extend(state.machines.iter().flat_map(|machine| rows(machine, state, width)));
     lines.push(vec![]);
     lines.extend(state.vips.iter().flat_map(|vip| measured(vip, state, width)));
     lines.extend(connections(state));
@@ -145,7 +159,7 @@ fn picture(state: &State, width: usize, now: u64) -> Vec<Line> {
     lines
 }
 
-fn row(machine: &MachineState, state: &State) -> Line {
+fn rows(machine: &MachineState, state: &State, width: usize) -> Vec<Line> {
     let (mark, tone, power) = match (machine.power, machine.cut) {
         (Power::Off, _) => ("✗", Tone::Bad, "off"),
         (Power::Frozen, _) => ("❄", Tone::Bad, "frozen"),
@@ -159,6 +173,7 @@ fn row(machine: &MachineState, state: &State) -> Line {
         (Tone::Dim, format!("{:<15} ", machine.address)),
     ];
     line.push((tone, format!("{power:<9}")));
+    let mut beside: Line = vec![];
     for vip in &state.vips {
         let Some((vip_state, priority)) = machine.vips.get(&vip.name) else { continue };
         let text = format!(" {} {} {priority} ", vip.name, word(*vip_state));
@@ -167,12 +182,24 @@ fn row(machine: &MachineState, state: &State) -> Line {
             "FAULT" => Tone::Bad,
             _ => Tone::Plain,
         };
-        line.push((tone, text));
+        beside.push((tone, text));
     }
     if !machine.failing.is_empty() {
-        line.push((Tone::Bad, format!(" failing: {}", machine.failing.join(", "))));
+        beside.push((Tone::Bad, format!(" failing: {}", machine.failing.join(", "))));
     }
-    line
+    let mut rows = vec![];
+    let mut column = VIPS_AT;
+    for piece in beside {
+        let long = piece.1.chars().count();
+        if column > VIPS_AT && column + long > width {
+            rows.push(std::mem::replace(&mut line, vec![(Tone::Plain, " ".repeat(VIPS_AT))]));
+            column = VIPS_AT;
+        }
+        column += long;
+        line.push(piece);
+    }
+    rows.push(line);
+    rows
 }
 
 fn measured(vip: &VipView, state: &State, width: usize) -> Vec<Line> {
@@ -190,15 +217,16 @@ fn measured(vip: &VipView, state: &State, width: usize) -> Vec<Line> {
     }
     let worst = vip.worst.max(state.open_gap(vip)) as f64 / 1e6;
     let since = state.disturbances.last().map_or("it began".to_owned(), |last| format!("\"{}\"", last.what));
-    let answers = if state.open_gap(vip) > 0 { (Tone::Bad, "does not answer") } else { (Tone::Good, "answers") };
-    vec![
-        line,
-        vec![
-            (answers.0, format!("            {}", answers.1)),
-            (Tone::Plain, format!(" · longest outage since {since}: {worst:.0} ms")),
-            (Tone::Dim, format!(" · a probe each ms, {MARK_MS} to a mark")),
-        ],
-    ]
+    let answers = if state.open_gap(vip) > 0 { (Tone::Bad, "silent") } else { (Tone::Good, "answers") };
+    let mut told = vec![
+        (answers.0, format!("            {}", answers.1)),
+        (Tone::Plain, format!(" · longest outage {worst:.0} ms since {since}")),
+    ];
+    let legend = format!(" · a probe each ms, {MARK_MS} to a mark");
+    if told.iter().map(|(_, text)| text.chars().count()).sum::<usize>() + legend.chars().count() <= width {
+        told.push((Tone::Dim, legend));
+    }
+    vec![line, told]
 }
 
 fn connections(state: &State) -> Option<Line> {
@@ -216,11 +244,16 @@ fn connections(state: &State) -> Option<Line> {
     ])
 }
 
-/// Writes a line of at most `width` characters.
+/// Writes a line of at most `width` characters; what is cut off leaves a mark.
 fn put(out: &mut Stdout, line: &[(Tone, String)], width: usize) -> std::io::Result<()> {
     let mut left = width;
     for (tone, text) in line {
-        let text: String = text.chars().filter(|c| !c.is_control()).take(left).collect();
+        let whole = text.chars().filter(|c| !c.is_control());
+        let fits = whole.clone().count() <= left;
+        let mut text: String = whole.take(if fits { left } else { left.saturating_sub(1) }).collect();
+        if !fits && left > 0 {
+            text.push('…');
+        }
         left -= text.chars().count();
         match tone {
             Tone::Plain => {}
@@ -277,12 +310,28 @@ mod tests {
         state
     }
 
+    fn drawn(state: &State, width: usize) -> Vec<String> {
+        let lines = picture(state, width, 2_200_000_000).into_iter();
+        lines.map(|line| line.into_iter().map(|(_, text)| text).collect()).collect()
+    }
+
+    #[test]
+    fn the_picture_of_three_vips_fits_80_columns_and_the_number_comes_first() {
+        let mut state = outage();
+        state.disturbances[0].what = "kill holder of db (lb1)".into();
+        for name in ["database", "web"] {
+            state.vips.push(VipView { name: name.into(), ..state.vips[0].clone() });
+            state.machines[1].vips.insert(name.into(), (VipState::Backup, 140));
+        }
+        let lines = drawn(&state, 80);
+        assert!(lines.iter().all(|line| line.trim_end().chars().count() <= 80), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("longest outage 1179 ms since \"kill holder")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.trim() == "web BACKUP 140"), "{lines:#?}");
+    }
+
     #[test]
     fn the_picture_shows_who_holds_what_and_what_the_client_sees() {
-        let lines: Vec<String> = picture(&outage(), 100, 2_200_000_000)
-            .into_iter()
-            .map(|l| l.into_iter().map(|(_, t)| t).collect())
-            .collect();
+        let lines = drawn(&outage(), 100);
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("../../../../snapshots/status");
         settings.set_prepend_module_to_snapshot(false);

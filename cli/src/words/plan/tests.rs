@@ -30,7 +30,7 @@ fn golden(kind: &str, name: &str, text: &str) {
 }
 
 fn plain(plan: &Plan) -> String {
-    anstream::adapter::strip_str(&text(plan, "ha.kdl")).to_string()
+    anstream::adapter::strip_str(&text(plan, "ha.kdl", None)).to_string()
 }
 
 #[test]
@@ -54,6 +54,17 @@ fn every_peer_of_every_example_from_an_empty_machine() {
             golden("plan", &format!("{name}-{}", peer.name), &plain(&plan));
         }
     }
+}
+
+#[test]
+fn on_a_narrow_terminal_every_word_fits() {
+    let config = parse("ha.kdl", example("active-active"));
+    let mut desired = desire(&config, "data1").unwrap();
+    desired.services.clear();
+    let text = text(&plan(&desired, &desired.empty_machine()), "ha.kdl", Some(80));
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    assert!(plain.lines().all(|line| line.chars().count() <= 80), "{plain}");
+    golden("plan", "case-narrow", &plain);
 }
 
 #[test]
