@@ -32,12 +32,6 @@ impl Instance {
             State::Master(h) => {
                 // The next advert tells the new interval; it does not wait for the old one where that is longer.
                 h.advert_at = h.advert_at.min(turn.now + advertise.duration());
-                let (old, new) = (&old.addresses, &self.settings.addresses);
-                let added: Vec<_> = new.iter().filter(|a| !old.contains(a)).copied().collect();
-                if !added.is_empty() {
-                    h.standing = false;
-                    self.hold(turn, added);
-                }
             }
             State::Backup(l) => {
                 // In version 3 the master's own word counts, which is in `interval` already.
@@ -51,6 +45,17 @@ impl Instance {
             }
             State::Init | State::Fault => {}
         }
+        // A master that the new settings take to FAULT takes nothing more.
+        let was_master = matches!(self.state, State::Master(_));
         self.assess(turn);
+        let (old, new) = (&old.addresses, &self.settings.addresses);
+        let added: Vec<_> = new.iter().filter(|a| !old.contains(a)).copied().collect();
+        if let State::Master(h) = &mut self.state
+            && was_master
+            && !added.is_empty()
+        {
+            h.standing = false;
+            self.hold(turn, added);
+        }
     }
 }
