@@ -14,11 +14,17 @@ mod words;
 
 use std::process::ExitCode;
 
+use runtime::daemon;
+
 fn main() -> ExitCode {
+    daemon::hold_hangup();
     let arguments = match args::parse() {
         Ok(arguments) => arguments,
         Err(exit) => return exit.into(),
     };
+    if !matches!(arguments.verb, args::Verb::Run) {
+        daemon::release_hangup();
+    }
     match verbs::dispatch(&arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => report::failure(&failure, arguments.json).into(),

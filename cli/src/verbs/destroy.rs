@@ -4,11 +4,12 @@ use model::observed::{Observed, Wanted};
 use model::plan::{Plan, teardown};
 use runtime::kernel::linux::Linux;
 use runtime::kernel::{Kernel, KernelError, record};
+use runtime::sources;
 
 use crate::args::{Arguments, DestroyArgs};
 use crate::perform::{self, refused};
 use crate::report::{Exit, Failure};
-use crate::words;
+use crate::{node, words};
 
 /// Takes back everything that hactl put on this machine. Needs no file: what is ours carries our mark.
 ///
@@ -26,10 +27,10 @@ pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failur
     }
     let lock = perform::lock(&arguments.state, "destroy", patience)?;
     let mut kernel = Linux::new(&arguments.state);
+    let peer = name(arguments);
     let again = |kernel: &mut Linux| {
         let seen = survey(kernel, arguments)?;
-        let peer = arguments.node.clone().unwrap_or_else(|| seen.hostname.clone());
-        Ok::<Plan, KernelError>(teardown(&peer, &seen))
+        Ok::<Plan, KernelError>(teardown(peer.as_deref().unwrap_or(&seen.hostname), &seen))
     };
     let plan = again(&mut kernel).map_err(|e| refused(&e))?;
     match plan.steps.is_empty() {
@@ -44,6 +45,16 @@ pub fn destroy(arguments: &Arguments, args: &DestroyArgs) -> Result<Exit, Failur
         return Ok(Exit::Failed);
     }
     perform::perform(&plan, &lock, arguments.json, &mut { again })
+}
+
+/// This machine's name as the other verbs say it, where there is a file that knows it.
+fn name(arguments: &Arguments) -> Option<String> {
+    // No file is needed, so none is waited for.
+    if arguments.node.is_some() || arguments.file.as_deref().is_some_and(|file| file.as_os_str() == "-") {
+        return arguments.node.clone();
+    }
+    let loaded = sources::load(arguments.file.as_deref()).ok()?;
+    node::desired(arguments, &loaded.config).ok().map(|desired| desired.peer)
 }
 
 fn survey(kernel: &mut Linux, arguments: &Arguments) -> Result<Observed, KernelError> {

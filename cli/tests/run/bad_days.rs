@@ -22,6 +22,24 @@ fn a_reload_that_hangs_keeps_nobody_from_ending_it() {
 }
 
 #[test]
+fn a_hangup_before_it_listens_does_not_end_it() {
+    alone(|| {
+        let machine = Machine::with_link(VIP);
+        fs::remove_file(machine.config()).unwrap();
+        nix::unistd::mkfifo(&machine.config(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut run = machine.run();
+        // Opens when the file is being read, which is before anything else is done.
+        let mut file = fs::OpenOptions::new().write(true).open(machine.config()).unwrap();
+        run.signal(Signal::SIGHUP);
+        fs::remove_file(machine.config()).unwrap();
+        machine.write(VIP);
+        std::io::Write::write_all(&mut file, VIP.as_bytes()).unwrap();
+        drop(file);
+        run.until_event("reloaded");
+    });
+}
+
+#[test]
 fn what_a_run_holds_that_does_not_answer_is_nobodys_leftover() {
     alone(|| {
         let machine = Machine::with_link(VIP);
@@ -31,11 +49,14 @@ fn what_a_run_holds_that_does_not_answer_is_nobodys_leftover() {
         let deadline = Instant::now() + PATIENCE;
         while !holds("10.0.0.100/24") && Instant::now() < deadline {}
         run.signal(Signal::SIGSTOP);
-        for verb in [&["apply", "--yes"][..], &["destroy", "--yes"], &["plan"]] {
+        for verb in [&["apply", "--yes"][..], &["destroy", "--yes"], &["plan"], &["status"]] {
+            let asked = Instant::now();
             let said = machine.hactl(verb).output().unwrap();
             let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
             assert_eq!(said.status.code(), Some(1), "{verb:?}");
-            assert!(text.contains("hactl run does not answer"), "{verb:?}: {text}");
+            assert!(text.contains(&format!("hactl run (pid {}) does not answer", run.child.id())), "{verb:?}: {text}");
+            assert!(text.contains("kill -KILL"), "{verb:?}: {text}");
+            assert!(asked.elapsed() < PATIENCE, "{verb:?}");
         }
         assert!(holds("10.0.0.100/24"));
         run.signal(Signal::SIGCONT);

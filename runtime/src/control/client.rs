@@ -10,8 +10,8 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::{MAX_REPLY, REPLY_TIMEOUT, Reply, Request, server, socket};
 
-/// How long [`live`] waits: an observation must not hang on a daemon that does.
-const LIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a question waits for its answer: what is asked must not hang on a daemon that does.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a daemon did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,10 @@ pub enum AskError {
     #[error("{}: permission denied", .0.display())]
     NotPermitted(PathBuf),
     /// It runs and does not answer as it should.
-    #[error("hactl run does not answer on {}: {why}", .path.display())]
+    #[error("hactl run (pid {pid}) does not answer on {}: {why}", .path.display())]
     Broken {
+        /// Its process; 0 where that is not known.
+        pid: i32,
         /// The socket.
         path: PathBuf,
         /// What happened instead.
@@ -36,20 +38,28 @@ impl AskError {
     /// What to do about it, each a line.
     pub fn help(&self) -> Vec<String> {
         let line = match self {
-            AskError::NotRunning(_) => "start it with `systemctl start hactl`, or `hactl run`",
-            AskError::NotPermitted(_) => "ask as root: sudo hactl …",
-            AskError::Broken { .. } => "what it holds is not known, so nothing was changed: restart it, or end it",
+            AskError::NotRunning(_) => "start it with `systemctl start hactl`, or `hactl run`".to_owned(),
+            AskError::NotPermitted(_) => "ask as root: sudo hactl …".to_owned(),
+            AskError::Broken { pid, .. } => {
+                let end = if *pid > 0 { format!(", or kill -KILL {pid}") } else { String::new() };
+                format!("what it holds is not known, so nothing was changed: systemctl restart hactl{end}")
+            }
         };
-        vec![line.to_owned()]
+        vec![line]
     }
 }
 
 /// Asks the daemon of this state directory.
 ///
 /// # Errors
-/// Where none runs, where the caller may not, or where it does not answer within [`REPLY_TIMEOUT`].
+/// Where none runs, where the caller may not, or where it does not answer within two seconds ([`REPLY_TIMEOUT`] for a
+/// reload).
 pub fn ask(state: &Path, request: &Request) -> Result<Reply, AskError> {
-    converse(connect(state)?, state, request, REPLY_TIMEOUT)
+    let patience = match request {
+        Request::Status | Request::Live => ANSWER_TIMEOUT,
+        Request::Reload { .. } => REPLY_TIMEOUT,
+    };
+    converse(connect(state)?, state, request, patience)
 }
 
 /// What the daemon of this state directory knows and the kernel does not; `None` where none runs, and for somebody who
@@ -58,14 +68,14 @@ pub fn ask(state: &Path, request: &Request) -> Result<Reply, AskError> {
 /// # Errors
 /// Where one runs and does not answer: the addresses that it holds are no dead one's leftovers.
 pub fn live(state: &Path) -> Result<Option<Live>, AskError> {
-    let broken = |why: String| AskError::Broken { path: socket(state), why };
+    let broken = |why: String| broken(state, why);
     let stream = match connect(state) {
         Ok(stream) => stream,
         Err(AskError::NotPermitted(_)) => return Ok(None),
         Err(AskError::NotRunning(_)) => return Ok(None),
         Err(e) => return Err(e),
     };
-    match converse(stream, state, &Request::Live, LIVE_TIMEOUT)? {
+    match converse(stream, state, &Request::Live, ANSWER_TIMEOUT)? {
         Reply::Live(live) => Ok(Some(live)),
         Reply::Refused { what, .. } => Err(broken(what)),
         _ => Err(broken("it answered something else than asked; same version?".into())),
@@ -83,15 +93,19 @@ fn connect(state: &Path) -> Result<UnixStream, AskError> {
     UnixStream::connect(&path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => match server::daemon(state) {
             None => AskError::NotRunning(path),
-            Some(pid) => AskError::Broken { path, why: format!("process {pid} runs, and its socket is gone") },
+            Some(pid) => AskError::Broken { pid, path, why: "it runs, and its socket is gone".into() },
         },
         std::io::ErrorKind::PermissionDenied => AskError::NotPermitted(path),
-        _ => AskError::Broken { path, why: e.to_string() },
+        _ => broken(state, e.to_string()),
     })
 }
 
+fn broken(state: &Path, why: String) -> AskError {
+    AskError::Broken { pid: server::daemon(state).unwrap_or(0), path: socket(state), why }
+}
+
 fn converse(stream: UnixStream, state: &Path, request: &Request, patience: Duration) -> Result<Reply, AskError> {
-    let broken = |why: String| AskError::Broken { path: socket(state), why };
+    let broken = |why: String| broken(state, why);
     let io = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::WouldBlock => broken(format!("nothing came within {} s", patience.as_secs())),
         _ => broken(e.to_string()),

@@ -218,10 +218,12 @@ mod tests {
         assert!(matches!(live(state.path()), Ok(None)));
         let bound = bind(state.path()).unwrap();
         let error = live(state.path()).unwrap_err().to_string();
-        assert!(error.contains("does not answer"), "{error}");
+        let pid = format!("(pid {}) does not answer", std::process::id());
+        assert!(error.contains(&pid), "{error}");
+        assert!(ask(state.path(), &Request::Status).unwrap_err().to_string().contains(&pid));
         std::fs::remove_file(socket(state.path())).unwrap();
         let error = live(state.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(error.contains(&pid) && error.contains("its socket is gone"), "{error}");
         drop(bound);
         assert!(matches!(live(state.path()), Ok(None)));
     }

@@ -20,6 +20,7 @@ mod tell;
 mod turn;
 
 pub use setup::SetupError;
+pub use signals::{hold_hangup, release_hangup};
 pub use start::run;
 pub use tell::Said;
 

@@ -1,9 +1,22 @@
 //! The signals that a run obeys.
 
+use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::RunError;
 use super::turn::Next;
+
+/// Keeps a SIGHUP for the time when it is listened to: whoever has the file read again just after the start does not
+/// mean to end the process. SIGTERM ends it until then, for nothing was changed yet.
+pub fn hold_hangup() {
+    // Where it cannot be had, a hangup ends the process, as it does everywhere.
+    let _ = SigSet::from(Number::SIGHUP).thread_block();
+}
+
+/// Lets what [`hold_hangup`] held through.
+pub fn release_hangup() {
+    let _ = SigSet::from(Number::SIGHUP).thread_unblock();
+}
 
 /// The signals that a run listens to.
 pub(super) struct Signals {
@@ -25,7 +38,9 @@ impl Signals {
     pub fn listen() -> Result<Self, RunError> {
         let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
         let end = End { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? };
-        Ok(Signals { end, hangup: listen(SignalKind::hangup())? })
+        let hangup = listen(SignalKind::hangup())?;
+        release_hangup();
+        Ok(Signals { end, hangup })
     }
 }
 
