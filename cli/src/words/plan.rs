@@ -27,7 +27,11 @@ pub fn text(plan: &Plan, file: &str, width: Option<usize>) -> String {
         return format!("No changes. {} is as {file} says.\n", plan.peer);
     }
     let cluster = if plan.cluster.is_empty() { String::new() } else { format!(" · {}", plan.cluster) };
-    let counts = if plan.steps.is_empty() { "no changes".to_owned() } else { counts(plan) };
+    let counts = match (plan.blocked(), plan.steps.is_empty()) {
+        (true, true) => "blocked".to_owned(),
+        (false, true) => "no changes".to_owned(),
+        _ => counts(plan),
+    };
     line(&mut out, &format!("{}{cluster} · {counts}\n", plan.peer));
     for step in &plan.steps {
         self::step(&mut out, step, &plan.backends, width);

@@ -116,6 +116,15 @@ fn conflict(vip: &DesiredVip, there: &Address, observed: &Observed) -> Note {
         KEEPALIVED_MARK => {
             ("keepalived's (mark 18)".to_owned(), "stop keepalived: systemctl disable --now keepalived".to_owned())
         }
+        // Some keepaliveds mark nothing: while one runs, it would put the address back.
+        0 if !observed.others.is_empty() => (
+            format!("not hactl's and carries nobody's mark{others}"),
+            format!(
+                "if it is theirs, stop them first (systemctl disable --now keepalived); if not, take it out of the \
+                 machine's own network settings, then: ip addr del {} dev {}",
+                there.cidr, there.interface
+            ),
+        ),
         0 => (
             format!("not hactl's and carries nobody's mark{others}"),
             format!(

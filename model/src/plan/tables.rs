@@ -16,7 +16,8 @@ pub(super) fn load(desired: &Desired, observed: &Observed) -> Vec<Step> {
         if listed.is_some_and(|l| rules::same(&text, l)) && record == wanted {
             continue;
         }
-        let (action, what) = verdict(&text, listed.map(String::as_str), record == wanted);
+        let (action, what) = verdict(&text, listed.map(String::as_str), (record.is_some(), record == wanted));
+        let details = details(&text, listed, record.is_some(), observed);
         steps.push(Step {
             action,
             object: format!("nftables {table}"),
@@ -24,21 +25,39 @@ pub(super) fn load(desired: &Desired, observed: &Observed) -> Vec<Step> {
             undo: undo(&table, listed, record),
             operation: Operation::LoadTable { table, text, record: wanted },
             reasons: reasons(desired),
-            details: vec![],
+            details,
             impact: Impact::None,
         });
     }
     steps
 }
 
-/// How a table differs; `unchanged` where the file says what it said when the table was loaded.
-fn verdict(text: &str, listed: Option<&str>, unchanged: bool) -> (Action, String) {
+/// How a table differs; it is `ours` where it is recorded, `unchanged` where the file says what it said when it was
+/// loaded.
+fn verdict(text: &str, listed: Option<&str>, (ours, unchanged): (bool, bool)) -> (Action, String) {
     match (listed, unchanged) {
         (None, true) => (Action::Drift, "was removed by somebody else".to_owned()),
         (None, false) => (Action::Create, rules::counts(text)),
+        // Backends that are down hide what the file changes until they are back.
+        (Some(listed), _) if ours && rules::same(text, listed) => {
+            (Action::Change, "is told what the file says now; its rules stay as they are".to_owned())
+        }
         (Some(listed), _) if rules::same(text, listed) => (Action::Adopt, "is already so".to_owned()),
         (Some(_), true) => (Action::Drift, "was changed by somebody else".to_owned()),
         (Some(_), false) => (Action::Change, rules::counts(text)),
+    }
+}
+
+fn details(text: &str, listed: Option<&String>, ours: bool, observed: &Observed) -> Vec<String> {
+    let Some(listed) = listed else { return vec![] };
+    let same = rules::same(text, listed);
+    let down = observed.service.iter().any(|live| live.down.values().any(|backends| !backends.is_empty()));
+    match (ours, same) {
+        (true, true) if down => vec!["backends are down: the new shares count when they are up again".to_owned()],
+        (false, false) => {
+            vec!["a table of this name is here and is not recorded as hactl's: what is in it goes".to_owned()]
+        }
+        _ => vec![],
     }
 }
 

@@ -101,7 +101,10 @@ pub(super) fn of_change(vip: &DesiredVip, changes: &[Change], live: Option<&Live
         let words = "members with the old and the new setting do not hear each other, and both sides hold the \
                      addresses: apply to all members within seconds";
         details.push(words.to_owned());
-        impact = Impact::Interrupts;
+        // Where nothing runs, nothing is interrupted.
+        if live.is_some() {
+            impact = Impact::Interrupts;
+        }
     }
     if changed(&["advertise"]) {
         details.push(missed_after(vip));

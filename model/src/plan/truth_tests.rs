@@ -3,6 +3,7 @@
 use super::tests::{FILES, Mischief, apply, desired, find, harm, machine};
 use super::*;
 use crate::observed::{Address, Live};
+use crate::rules;
 
 fn words(plan: &Plan) -> String {
     plan.steps.iter().flat_map(|s| s.details.clone()).chain(plan.notes.iter().map(|n| n.what.clone())).collect()
@@ -145,4 +146,58 @@ fn a_new_vip_that_preempts_may_move_here_and_one_that_nobody_is_below_does_not()
     assert_eq!(impact("priority a=150 b=140"), Impact::MayMove);
     assert_eq!(impact("priority a=150 b=140; preempt \"never\""), Impact::None);
     assert_eq!(impact("priority a=140 b=150"), Impact::None);
+}
+
+#[test]
+fn a_weight_changed_while_its_backend_is_down_is_a_change_of_ours_and_when_it_counts_is_said() {
+    let mut holds = machine();
+    let first = plan(&desired(FILES[1]), &holds);
+    apply(&mut holds, &first);
+    let down = [("web".to_owned(), ["10.0.0.2:8080".parse().unwrap()].into())].into();
+    holds.service = Some(Live { pid: 7, down, ..Live::default() });
+    let listed = rules::render_on(&desired(FILES[1]), &holds);
+    holds.tables = listed;
+    let plan = plan(&desired(&FILES[1].replace("weight=2", "weight=5")), &holds);
+    let step = find(&plan, "nftables ip hactl");
+    assert_eq!((step.action, step.details.len()), (Action::Change, 1), "{step:?}");
+    assert_eq!(step.details, ["backends are down: the new shares count when they are up again"]);
+}
+
+#[test]
+fn somebody_elses_table_of_our_name_is_not_replaced_without_a_word() {
+    let mut holds = machine();
+    let theirs = "table ip hactl {\n\tchain mine {\n\t\taccept\n\t}\n}\n".to_owned();
+    holds.tables.insert("ip hactl".into(), theirs);
+    let plan = plan(&desired(FILES[1]), &holds);
+    let said = "a table of this name is here and is not recorded as hactl's: what is in it goes";
+    assert_eq!(find(&plan, "nftables ip hactl").details, [said]);
+}
+
+#[test]
+fn where_nothing_runs_no_change_of_a_vip_interrupts() {
+    let mut holds = machine();
+    let first = plan(&desired(&vip("priority a=150 b=140")), &holds);
+    apply(&mut holds, &first);
+    let file = vip("priority a=150 b=140; version 2").replace("vrid 51", "vrid 52");
+    let plan = plan(&desired(&file), &holds);
+    assert_eq!(plan.impact(), Impact::None, "{plan:#?}");
+}
+
+#[test]
+fn a_probe_is_told_of_as_its_services() {
+    let live = Live::default();
+    let plan = changed(FILES[1], &FILES[1].replace("; probe { tcp }", ""), live);
+    let what = &find(&plan, "vip.ui").what;
+    assert!(what.starts_with("service.web: probe tcp, every") && what.ends_with("-> none"), "{what}");
+}
+
+#[test]
+fn an_address_in_the_way_beside_a_keepalived_that_marks_nothing_tells_to_stop_that_first() {
+    let mut holds = machine();
+    let cidr = "10.0.0.50/24".parse().unwrap();
+    holds.addresses.insert(Address { interface: "eth0".parse().unwrap(), cidr, mark: 0, secondary: false });
+    holds.others = vec!["keepalived (pid 812)".into()];
+    let plan = plan(&desired(FILES[0]), &holds);
+    let note = plan.notes.iter().find(|n| n.blocks).unwrap();
+    assert!(note.remedy.contains("stop them first (systemctl disable --now keepalived)"), "{note:?}");
 }

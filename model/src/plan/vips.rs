@@ -84,7 +84,12 @@ pub(super) struct Change {
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} -> {}", self.setting, self.before, self.after)
+        let (before, after) = (&self.before, &self.after);
+        match self.setting.strip_prefix("probe of ") {
+            // It is recorded with the vip that it belongs to.
+            Some(service) => write!(f, "service.{service}: probe {before} -> {after}"),
+            None => write!(f, "{} {before} -> {after}", self.setting),
+        }
     }
 }
 
