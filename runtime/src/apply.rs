@@ -11,7 +11,7 @@ pub use lock::{Holder, Lock, LockError};
 use model::plan::{Operation, Plan, Step};
 
 use self::journal::Journal;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError, Stopped, runs};
 
 /// What is applied, under which lock, how it is judged and who is told.
 pub struct Task<'a, K> {
@@ -90,14 +90,20 @@ pub fn apply<K: Kernel>(task: Task<'_, K>, kernel: &mut K) -> Result<(), ApplyEr
         return Ok(());
     }
     let mut journal = Journal::begin(lock.state(), plan).map_err(ApplyError::NotBegun)?;
-    for (number, step) in plan.steps.iter().enumerate() {
-        let performed = journal.doing(number, step).and_then(|()| kernel.perform(&step.operation));
-        if let Err(error) = performed {
+    let mut before = 0;
+    for run in runs(&plan.steps, |step| &step.operation) {
+        let performed = match journal.doing(before, run) {
+            Ok(()) => kernel.perform_all(&run.iter().map(|step| &step.operation).collect::<Vec<_>>()),
+            Err(error) => Err(Stopped { done: 0, error }),
+        };
+        let done = performed.as_ref().map_or_else(|stopped| stopped.done, |()| run.len());
+        run.iter().take(done).for_each(|step| tell(Told::Done(step)));
+        before += done;
+        if let (Err(Stopped { error, .. }), Some(step)) = (performed, run.get(done)) {
             tell(Told::Failed(step, &error));
-            let stuck = undo(plan.steps.get(..number).unwrap_or_default(), kernel, &mut journal, tell);
+            let stuck = undo(plan.steps.get(..before).unwrap_or_default(), kernel, &mut journal, tell);
             return Err(ApplyError::Step { object: step.object.clone(), error, stuck });
         }
-        tell(Told::Done(step));
     }
     let left = match replan(kernel) {
         Ok(again) => again.steps.iter().filter(|s| s.operation != Operation::Nothing).map(describe).collect(),
@@ -120,8 +126,10 @@ fn undo<K: Kernel>(
 ) -> Vec<String> {
     journal.undoing();
     let mut stuck = vec![];
-    for step in steps.iter().rev() {
-        match kernel.perform(&step.undo) {
+    let backwards: Vec<&Step> = steps.iter().rev().collect();
+    let undone = kernel.perform_each(&backwards.iter().map(|step| &step.undo).collect::<Vec<_>>());
+    for (step, undone) in backwards.into_iter().zip(undone) {
+        match undone {
             Ok(()) => tell(Told::Undone(step)),
             Err(error) => {
                 tell(Told::Stuck(step, &error));

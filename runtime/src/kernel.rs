@@ -1,6 +1,7 @@
 //! The one seam to the machine: [`Kernel`]. The real one is a Linux kernel over netlink, `nft` and /proc/sys, the
 //! tests' one is a fake that fails where it is told to.
 
+mod addresses;
 pub mod fake;
 pub mod linux;
 mod netlink;
@@ -8,7 +9,10 @@ mod nftables;
 mod others;
 mod program;
 pub mod record;
+mod run;
 mod sysctl;
+
+pub use run::{Stopped, runs};
 
 use model::observed::{Observed, Wanted};
 use model::plan::Operation;
@@ -31,11 +35,35 @@ pub trait Kernel {
     /// Says what could not be read and what to do about it.
     fn observe(&mut self, wanted: &Wanted) -> Result<Observed, KernelError>;
 
+    /// Performs operations in order and returns when the kernel has confirmed them. Those of one kind that follow each
+    /// other ([`runs`]) are performed as one.
+    ///
+    /// # Errors
+    /// At the first that is refused: those before it are in force, nothing is of it and of those after it.
+    fn perform_all(&mut self, operations: &[&Operation]) -> Result<(), Stopped>;
+
+    /// Performs each of these, whatever becomes of those before it; returns what became of each.
+    fn perform_each(&mut self, operations: &[&Operation]) -> Vec<Result<(), KernelError>> {
+        let mut results = Vec::with_capacity(operations.len());
+        while let Some(left) = operations.get(results.len()..).filter(|left| !left.is_empty()) {
+            match self.perform_all(left) {
+                Ok(()) => results.resize(operations.len(), Ok(())),
+                Err(Stopped { done, error }) => {
+                    results.extend(left.iter().take(done).map(|_| Ok(())));
+                    results.push(Err(error));
+                }
+            }
+        }
+        results
+    }
+
     /// Performs one operation and returns when the kernel has confirmed it.
     ///
     /// # Errors
     /// Says what the kernel refused; nothing of the operation is left behind.
-    fn perform(&mut self, operation: &Operation) -> Result<(), KernelError>;
+    fn perform(&mut self, operation: &Operation) -> Result<(), KernelError> {
+        self.perform_all(&[operation]).map_err(|stopped| stopped.error)
+    }
 }
 
 /// What the machine refused or lacks.

@@ -1,5 +1,5 @@
-//! The journal `<state>/journal`: one JSON line before each step, so that a killed apply is noticed and can be told
-//! apart from a finished one. Closed by removing it.
+//! The journal `<state>/journal`: one JSON line before each run of steps, so that a killed apply is noticed and can be
+//! told apart from a finished one. Closed by removing it.
 //!
 //! What undoes a killed apply is the next plan, made from what is seen on the machine: the journal only says that
 //! there was one.
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{KernelError, record};
 use crate::statedir;
 
-/// Room beyond the plan's own size that is kept for undoing: the record is written anew at every step back.
+/// Room beyond the plan's own size that is kept for undoing: the record is written anew as steps are taken back.
 const RESERVE: usize = 64 * 1024;
 
 /// The largest journal that is read: a line of some hundred bytes for each of many thousand steps.
@@ -97,9 +97,10 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Notes a step before it is done.
-    pub(super) fn doing(&mut self, number: usize, step: &Step) -> Result<(), KernelError> {
-        self.write(&Line::Doing { number, object: step.object.clone() })
+    /// Notes steps before they are done, the first of them by its number in the plan.
+    pub(super) fn doing(&mut self, number: usize, steps: &[Step]) -> Result<(), KernelError> {
+        let Some(last) = steps.last() else { return Ok(()) };
+        self.write(&Line::Doing { number: number + steps.len() - 1, object: last.object.clone() })
     }
 
     /// Frees the room that was set aside and notes that steps are being taken back.

@@ -174,7 +174,7 @@ fn killed_at_any_step_the_next_apply_says_so_and_converges() {
             let mut bench = Bench::new();
             let mut journal = Journal::begin(bench.lock.state(), &bench.plan).unwrap();
             for (n, step) in steps().iter().enumerate().take(number + 1) {
-                journal.doing(n, step).unwrap();
+                journal.doing(n, std::slice::from_ref(step)).unwrap();
                 if n < number || done {
                     bench.fake.perform(&step.operation).unwrap();
                 }
@@ -194,7 +194,7 @@ fn killed_at_any_step_the_next_apply_says_so_and_converges() {
 fn a_journal_cut_short_is_still_understood() {
     let bench = Bench::new();
     let mut journal = Journal::begin(bench.lock.state(), &bench.plan).unwrap();
-    journal.doing(0, &steps()[0]).unwrap();
+    journal.doing(0, &steps()[..1]).unwrap();
     let path = bench.lock.state().join("journal");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}{{\"doing\":{{\"numb")).unwrap();

@@ -16,7 +16,7 @@ use model::units::{Cidr, InterfaceName};
 use crate::apply::{Lock, LockError};
 use crate::control::StepResult;
 use crate::kernel::linux::Linux;
-use crate::kernel::{self, Kernel, KernelError, record};
+use crate::kernel::{self, Kernel, KernelError, Stopped, record, runs};
 
 /// How long a convergence waits for an `apply` or `destroy` to end before it is put off.
 const PATIENCE: Duration = Duration::ZERO;
@@ -130,10 +130,14 @@ impl Machine {
     pub fn plan(&mut self, job: &Job) -> Result<Plan, KernelError> {
         let mut observed = match (job.look, self.last.take()) {
             (Look::Sysctls, Some(mut last)) => {
-                for (key, value) in &mut last.sysctls {
-                    *value = kernel::sysctl_value(key)?.unwrap_or_default();
+                let mut sysctls = BTreeMap::new();
+                for key in std::mem::take(&mut last.sysctls).into_keys() {
+                    // It may have gone with its interface.
+                    if let Some(value) = kernel::sysctl_value(&key)? {
+                        sysctls.insert(key, value);
+                    }
                 }
-                last
+                Observed { sysctls, ..last }
             }
             _ => self.kernel.observe(&job.desired.wanted(&record::load(&self.state)?))?,
         };
@@ -167,18 +171,42 @@ impl Machine {
             self.unwritten = None;
         }
         let steps: Vec<Step> = plan.steps.into_iter().filter(|step| is_ours(step, job)).collect();
-        Outcome::Tried(steps.into_iter().map(|step| self.step(step)).collect(), plan.notes)
+        Outcome::Tried(runs(&steps, |step| &step.operation).flat_map(|run| self.run(run)).collect(), plan.notes)
     }
 
-    fn step(&mut self, step: Step) -> Tried {
-        match self.kernel.perform(&step.operation) {
-            Ok(()) => Tried { step, error: None, unrecorded: None },
-            Err(full @ KernelError::State { .. }) => match self.unrecorded(&step.operation, &full) {
-                Ok(()) => Tried { step, error: None, unrecorded: Some(full) },
-                Err(error) => Tried { step, error: Some(error), unrecorded: None },
-            },
-            Err(error) => Tried { step, error: Some(error), unrecorded: None },
+    /// Tries each of these, whatever becomes of those before it.
+    fn run(&mut self, steps: &[Step]) -> Vec<Tried> {
+        let done = |step: &Step| Tried { step: step.clone(), error: None, unrecorded: None };
+        let (mut tried, mut left) = (vec![], steps);
+        loop {
+            let operations: Vec<&Operation> = left.iter().map(|step| &step.operation).collect();
+            let Err(Stopped { done: count, error }) = self.kernel.perform_all(&operations) else {
+                tried.extend(left.iter().map(done));
+                return tried;
+            };
+            let (performed, rest) = left.split_at(count.min(left.len()));
+            tried.extend(performed.iter().map(done));
+            if let KernelError::State { .. } = error {
+                // Some of them may need no record.
+                tried.extend(rest.iter().map(|step| self.step(step)));
+                return tried;
+            }
+            let Some((failed, rest)) = rest.split_first() else { return tried };
+            tried.push(Tried { step: failed.clone(), error: Some(error), unrecorded: None });
+            left = rest;
         }
+    }
+
+    fn step(&mut self, step: &Step) -> Tried {
+        let (error, unrecorded) = match self.kernel.perform(&step.operation) {
+            Ok(()) => (None, None),
+            Err(full @ KernelError::State { .. }) => match self.unrecorded(&step.operation, &full) {
+                Ok(()) => (None, Some(full)),
+                Err(error) => (Some(error), None),
+            },
+            Err(error) => (Some(error), None),
+        };
+        Tried { step: step.clone(), error, unrecorded }
     }
 
     /// Takes back what was done, the last of it first, and returns the objects that stay with the reason.
@@ -189,8 +217,12 @@ impl Machine {
             Err(LockError::Kernel(_)) => None,
             Ok(lock) => Some(lock),
         };
-        let undone = done.map(|step| (&step.object, self.kernel.perform(&step.undo)));
-        undone.filter_map(|(object, done)| Some((object.clone(), done.err()?.to_string()))).collect()
+        let steps: Vec<&Step> = done.collect();
+        let undone = self.kernel.perform_each(&steps.iter().map(|step| &step.undo).collect::<Vec<_>>());
+        let stuck = |(step, undone): (&&Step, Result<(), KernelError>)| {
+            undone.err().map(|error| (step.object.clone(), error.to_string()))
+        };
+        steps.iter().zip(undone).filter_map(stuck).collect()
     }
 
     /// Whether something stands only in this process's memory that belongs in the record.

@@ -4,7 +4,7 @@ use model::observed::{Address, OUR_MARK, Observed, Wanted};
 use model::plan::Operation;
 use model::units::InterfaceName;
 
-use super::{Kernel, KernelError};
+use super::{Kernel, KernelError, Stopped};
 
 /// A machine in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,7 +85,14 @@ impl Kernel for Fake {
         Ok(seen)
     }
 
-    fn perform(&mut self, operation: &Operation) -> Result<(), KernelError> {
+    fn perform_all(&mut self, operations: &[&Operation]) -> Result<(), Stopped> {
+        let mut all = operations.iter().enumerate();
+        all.try_for_each(|(done, operation)| self.one(operation).map_err(|error| Stopped { done, error }))
+    }
+}
+
+impl Fake {
+    fn one(&mut self, operation: &Operation) -> Result<(), KernelError> {
         let number = self.performed.len();
         self.performed.push(operation.clone());
         match () {

@@ -1,17 +1,19 @@
 //! The machine itself. Everything is read and changed in the network namespace of the calling thread.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
-use model::desired::Fingerprint;
-use model::observed::{Address, Link, Live, OBSERVED_VERSION, OUR_MARK, Observed, Record, SysctlBefore, Wanted};
+use model::observed::{Live, OBSERVED_VERSION, Observed, Record, Wanted};
 use model::plan::{Operation, Plan, Step};
 use model::units::{Cidr, InterfaceName};
 
-use super::{Kernel, KernelError, netlink, nftables, others, record, sysctl};
+use super::run::{self, Kind, Stopped, runs};
+use super::{Kernel, KernelError, addresses, netlink, nftables, others, record, sysctl};
 use crate::control;
+
+/// Keys that come and go with interfaces.
+const OF_INTERFACES: &str = "net.ipv4.conf.";
 
 /// The Linux kernel of this machine, and a directory for what it does not remember.
 #[derive(Debug, Clone)]
@@ -62,55 +64,77 @@ impl Linux {
         control::live(&self.state).map_err(|e| KernelError::Unasked { what: e.to_string(), help: e.help() })
     }
 
-    fn set_sysctl(&self, key: &str, value: &str, becomes: Option<&SysctlBefore>) -> Result<(), KernelError> {
+    /// The record stands whenever a value might: it is written first.
+    fn put(&self, run: &[&Operation]) -> Result<(), Stopped> {
+        let before = record::load(&self.state).map_err(Stopped::before)?;
+        let mut after = before.clone();
+        run.iter().for_each(|operation| note(&mut after, operation));
+        self.put_record(&before, &after).map_err(Stopped::before)?;
+        for (done, operation) in run.iter().enumerate() {
+            let Operation::SetSysctl { key, value, .. } = operation else { continue };
+            if let Err(error) = sysctl::write(key, value) {
+                let mut stands = before;
+                run.iter().take(done).for_each(|operation| note(&mut stands, operation));
+                let _ = self.put_record(&after, &stands);
+                return Err(Stopped { done, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// The record stands whenever a value might: it goes last.
+    fn forget(&self, run: &[&Operation]) -> Result<(), Stopped> {
+        let before = record::load(&self.state).map_err(Stopped::before)?;
+        let (mut after, mut was, mut result) = (before.clone(), vec![], Ok(()));
+        for (done, operation) in run.iter().enumerate() {
+            match restore(operation) {
+                Ok(value) => was.extend(value),
+                Err(error) => {
+                    result = Err(Stopped { done, error });
+                    break;
+                }
+            }
+            note(&mut after, operation);
+        }
+        if let Err(error) = self.put_record(&before, &after) {
+            was.iter().rev().for_each(|(key, value)| drop(sysctl::write(key, value)));
+            return Err(Stopped::before(error));
+        }
+        result
+    }
+
+    fn change_table(&self, operation: &Operation) -> Result<(), KernelError> {
         let before = record::load(&self.state)?;
         let mut after = before.clone();
-        match becomes {
-            Some(facts) => drop(after.sysctls.insert(key.to_owned(), facts.clone())),
-            None => drop(after.sysctls.remove(key)),
-        }
-        // The record stands whenever the value might: it is the first to be written and the last to go.
-        match becomes {
-            Some(_) => {
+        note(&mut after, operation);
+        match operation {
+            Operation::LoadTable { table, text, .. } => {
                 self.put_record(&before, &after)?;
-                sysctl::write(key, value).inspect_err(|_| drop(self.put_record(&after, &before)))
+                nftables::load(table, text).inspect_err(|_| drop(self.put_record(&after, &before)))
             }
-            None => {
-                let was = sysctl::read(key)?;
-                sysctl::write(key, value)?;
-                self.put_record(&before, &after).inspect_err(|_| {
-                    if let Some(was) = was {
-                        drop(sysctl::write(key, &was));
-                    }
-                })
+            Operation::DeleteTable { table, .. } => {
+                nftables::delete(table)?;
+                self.put_record(&before, &after)
             }
+            _ => Ok(()),
         }
     }
 
-    fn record_sysctl(&self, key: &str, becomes: Option<&SysctlBefore>) -> Result<(), KernelError> {
-        self.change_record(|record| match becomes {
-            Some(facts) => drop(record.sysctls.insert(key.to_owned(), facts.clone())),
-            None => drop(record.sysctls.remove(key)),
-        })
-    }
-
-    fn load_table(&self, table: &str, text: &str, becomes: Option<Fingerprint>) -> Result<(), KernelError> {
-        let before = record::load(&self.state)?;
-        let mut after = before.clone();
-        after.put_table(table, becomes);
-        self.put_record(&before, &after)?;
-        nftables::load(table, text).inspect_err(|_| drop(self.put_record(&after, &before)))
+    fn perform_run(&self, run: &[&Operation]) -> Result<(), Stopped> {
+        match run.first().map(|first| run::kind(first)) {
+            None | Some(Kind::Nothing) => Ok(()),
+            Some(Kind::Put) => self.put(run),
+            Some(Kind::Forget) => self.forget(run),
+            Some(Kind::Table) => {
+                run.iter().try_for_each(|operation| self.change_table(operation)).map_err(Stopped::before)
+            }
+            Some(Kind::Add) => addresses::add(&places(run)),
+            Some(Kind::Delete) => addresses::delete(&places(run)),
+        }
     }
 
     fn put_record(&self, before: &Record, after: &Record) -> Result<(), KernelError> {
         if before == after { Ok(()) } else { record::save(&self.state, after) }
-    }
-
-    fn change_record(&self, change: impl FnOnce(&mut Record)) -> Result<(), KernelError> {
-        let before = record::load(&self.state)?;
-        let mut after = before.clone();
-        change(&mut after);
-        self.put_record(&before, &after)
     }
 }
 
@@ -137,90 +161,52 @@ impl Kernel for Linux {
         })
     }
 
-    fn perform(&mut self, operation: &Operation) -> Result<(), KernelError> {
-        match operation {
-            Operation::Nothing => Ok(()),
-            Operation::SetSysctl { key, value, record } => self.set_sysctl(key, value, record.as_ref()),
-            Operation::RecordSysctl { key, record } => self.record_sysctl(key, record.as_ref()),
-            Operation::LoadTable { table, text, record } => self.load_table(table, text, *record),
-            Operation::DeleteTable { table, record } => {
-                nftables::delete(table)?;
-                self.change_record(|all| all.put_table(table, *record))
-            }
-            Operation::AddAddress { interface, cidr } => add_address(interface, *cidr),
-            Operation::DeleteAddress { interface, cidr } => delete_address(interface, *cidr),
-            Operation::PutVip { name, facts } => {
-                self.change_record(|record| drop(record.vips.insert(name.clone(), facts.clone())))
-            }
-            Operation::DropVip { name } => self.change_record(|record| drop(record.vips.remove(name))),
+    fn perform_all(&mut self, operations: &[&Operation]) -> Result<(), Stopped> {
+        let mut before = 0;
+        for run in runs(operations, |operation| operation) {
+            self.perform_run(run).map_err(|s| Stopped { done: before + s.done, ..s })?;
+            before += run.len();
         }
+        Ok(())
     }
 }
 
-/// The addresses of one interface with its number; `None` where there is no such interface.
-fn addresses_of(interface: &InterfaceName) -> Result<Option<(u32, Vec<Address>)>, KernelError> {
-    let links = netlink::links()?;
-    let Some(Link { index, .. }) = links.get(interface) else { return Ok(None) };
-    let mut addresses = netlink::addresses(&links)?;
-    addresses.retain(|address| address.interface == *interface);
-    Ok(Some((*index, addresses)))
-}
-
-fn add_address(interface: &InterfaceName, cidr: Cidr) -> Result<(), KernelError> {
-    let what = format!("address {cidr} on {interface}");
-    let no_interface = || KernelError::NoInterface { name: interface.to_string() };
-    let (index, there) = addresses_of(interface)?.ok_or_else(no_interface)?;
-    match there.iter().find(|address| address.cidr == cidr) {
-        Some(address) if address.mark == OUR_MARK => return Ok(()),
-        Some(_) => return Err(KernelError::Foreign { what }),
-        None => {}
-    }
-    match netlink::add_address(index, cidr) {
-        // Somebody else was faster by a moment.
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(KernelError::Foreign { what }),
-        Err(e) => Err(netlink::failed(&format!("adding {what}"), &e)),
-        Ok(()) => Ok(()),
+/// What the record says once an operation is in force.
+fn note(record: &mut Record, operation: &Operation) {
+    match operation {
+        Operation::SetSysctl { key, record: becomes, .. } | Operation::RecordSysctl { key, record: becomes } => {
+            match becomes {
+                Some(facts) => drop(record.sysctls.insert(key.clone(), facts.clone())),
+                None => drop(record.sysctls.remove(key)),
+            }
+        }
+        Operation::LoadTable { table, record: becomes, .. } | Operation::DeleteTable { table, record: becomes } => {
+            record.put_table(table, *becomes);
+        }
+        Operation::PutVip { name, facts } => drop(record.vips.insert(name.clone(), facts.clone())),
+        Operation::DropVip { name } => drop(record.vips.remove(name)),
+        Operation::Nothing | Operation::AddAddress { .. } | Operation::DeleteAddress { .. } => {}
     }
 }
 
-fn delete_address(interface: &InterfaceName, cidr: Cidr) -> Result<(), KernelError> {
-    // With its interface, an address is gone too.
-    let Some((index, there)) = addresses_of(interface)? else { return Ok(()) };
-    let Some(ours) = there.iter().find(|a| a.cidr == cidr && a.mark == OUR_MARK) else { return Ok(()) };
-    let what = format!("deleting address {cidr} on {interface}");
-    let fall: Vec<&Address> = match falls_with_primary(ours, interface)? {
-        true => there.iter().filter(|a| a.secondary && same_network(a.cidr, cidr)).collect(),
-        false => vec![],
+/// Writes back the value of a sysctl that the record no longer names, and returns the one that was there.
+fn restore(operation: &Operation) -> Result<Option<(&str, String)>, KernelError> {
+    let Operation::SetSysctl { key, value, .. } = operation else { return Ok(None) };
+    let was = sysctl::read(key)?;
+    // With its interface, a sysctl is gone too.
+    if let (None, true) = (&was, key.starts_with(OF_INTERFACES)) {
+        return Ok(None);
+    }
+    sysctl::write(key, value)?;
+    Ok(was.map(|was| (key.as_str(), was)))
+}
+
+fn places<'a>(run: &[&'a Operation]) -> Vec<(&'a InterfaceName, Cidr)> {
+    let place = |operation: &&'a Operation| match operation {
+        Operation::AddAddress { interface, cidr } | Operation::DeleteAddress { interface, cidr } => {
+            Some((interface, *cidr))
+        }
+        _ => None,
     };
-    if let Some(foreign) = fall.iter().find(|a| a.mark != OUR_MARK) {
-        let why = format!(
-            "{} would go with it; set sysctl net.ipv4.conf.{}.promote_secondaries to 1 first",
-            foreign.cidr,
-            interface.as_str().replace('.', "/")
-        );
-        return Err(KernelError::Refused { what, why });
-    }
-    match netlink::delete_address(index, cidr) {
-        Err(e) if e.kind() != ErrorKind::AddrNotAvailable => return Err(netlink::failed(&what, &e)),
-        _ => {}
-    }
-    fall.iter().try_for_each(|address| add_address(interface, address.cidr))
-}
-
-/// Whether the kernel takes the secondary addresses of a primary one with it.
-fn falls_with_primary(address: &Address, interface: &InterfaceName) -> Result<bool, KernelError> {
-    if address.secondary || !address.cidr.address().is_ipv4() {
-        return Ok(false);
-    }
-    for scope in ["all", &interface.as_str().replace('.', "/")] {
-        if sysctl::read(&format!("net.ipv4.conf.{scope}.promote_secondaries"))?.as_deref() == Some("1") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn same_network(a: Cidr, b: Cidr) -> bool {
-    let network = |c: Cidr| c.v4().map(|ip| u64::from(u32::from(ip)) >> (32 - u32::from(c.prefix())));
-    a.prefix() == b.prefix() && network(a) == network(b)
+    run.iter().filter_map(place).collect()
 }

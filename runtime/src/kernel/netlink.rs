@@ -61,15 +61,30 @@ pub(super) fn addresses(links: &BTreeMap<InterfaceName, Link>) -> Result<Vec<Add
         .collect())
 }
 
-/// Adds an address with our mark. `AlreadyExists` where an equal one stands, whoever put it there.
-pub(super) fn add_address(index: u32, cidr: Cidr) -> io::Result<()> {
-    let message = RouteNetlinkMessage::NewAddress(address_message(index, cidr));
-    acknowledged(message, NLM_F_CREATE | NLM_F_EXCL)
-}
+/// A socket for changes, each confirmed before the next.
+pub(super) struct Changes(Socket);
 
-/// Deletes an address, whoever put it there. `AddrNotAvailable` where it is absent.
-pub(super) fn delete_address(index: u32, cidr: Cidr) -> io::Result<()> {
-    acknowledged(RouteNetlinkMessage::DelAddress(address_message(index, cidr)), 0)
+impl Changes {
+    /// Opens it in the calling thread's network namespace.
+    pub(super) fn open() -> io::Result<Changes> {
+        open(NETLINK_ROUTE).map(Changes)
+    }
+
+    /// Adds an address with our mark. `AlreadyExists` where an equal one stands, whoever put it there.
+    pub(super) fn add_address(&self, index: u32, cidr: Cidr) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewAddress(address_message(index, cidr));
+        self.acknowledged(message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Deletes an address, whoever put it there. `AddrNotAvailable` where it is absent.
+    pub(super) fn delete_address(&self, index: u32, cidr: Cidr) -> io::Result<()> {
+        self.acknowledged(RouteNetlinkMessage::DelAddress(address_message(index, cidr)), 0)
+    }
+
+    fn acknowledged(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        let message = NetlinkMessage::new(header(NLM_F_ACK | flags), NetlinkPayload::InnerMessage(message));
+        converse(&self.0, message).map(drop)
+    }
 }
 
 /// Whether a table of this name exists in this nftables family.
@@ -160,11 +175,6 @@ fn dump(ask: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         }
     }
     Err(io::Error::other(format!("it changed {DUMP_TRIES} times while it was read")))
-}
-
-fn acknowledged(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    let message = NetlinkMessage::new(header(NLM_F_ACK | flags), NetlinkPayload::InnerMessage(message));
-    converse(&open(NETLINK_ROUTE)?, message).map(drop)
 }
 
 fn open(protocol: isize) -> io::Result<Socket> {
