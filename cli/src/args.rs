@@ -14,12 +14,12 @@ Exit codes:
    3  the same, and some of them interrupt traffic or delete
    4  the saved plan is stale
    5  verification failed and everything was rolled back
-   6  someone else holds the lock
+   6  someone else holds the lock; or `run` runs here already
   64  wrong usage";
 
 /// Highly available addresses from one file.
 #[derive(Debug, Parser)]
-#[command(name = "hactl", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "hactl", version, about, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The cluster's file (default: ha.kdl here, then /etc/hactl/ha.kdl; `-` is standard input)
     #[arg(short, long, global = true, value_name = "FILE")]

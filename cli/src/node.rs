@@ -15,11 +15,39 @@ pub fn desired(arguments: &Arguments, config: &Config) -> Result<Desired, Failur
         Some(name) => name.clone(),
         None => here(config)?,
     };
-    desired::desire(config, &name).ok_or_else(|| {
-        let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
-        let help = vec![format!("the peers are {}", peers.join(", "))];
-        Failure { exit: Exit::Failed, what: format!("the file has no peer \"{name}\""), help }
-    })
+    desired::desire(config, &name).ok_or_else(|| nobody(&name, config))
+}
+
+/// Refuses a `--node` that no peer is, where the verb itself has no use for it.
+///
+/// # Errors
+/// With the peers that there are.
+pub fn exists(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
+    match &arguments.node {
+        Some(name) if config.peers.iter().all(|p| p.name != *name) => Err(nobody(name, config)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses `--node` beside `--all`: they contradict each other.
+///
+/// # Errors
+/// Exit code 64.
+pub fn not_with_all(arguments: &Arguments, all: bool) -> Result<(), Failure> {
+    match &arguments.node {
+        Some(name) if all => Err(Failure {
+            exit: Exit::Usage,
+            what: format!("--all is every peer, and --node {name} is one of them"),
+            help: vec!["leave one of them out".to_owned()],
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn nobody(name: &str, config: &Config) -> Failure {
+    let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
+    let help = vec![format!("the peers are {}", peers.join(", "))];
+    Failure { exit: Exit::Failed, what: format!("the file has no peer \"{name}\""), help }
 }
 
 fn here(config: &Config) -> Result<String, Failure> {

@@ -65,7 +65,7 @@ pub fn failure(failure: &Failure, json: bool) -> Exit {
 /// Why there is no cluster to work with. The mistakes of a file are printed here.
 pub fn unloadable(error: LoadError, json: bool) -> Failure {
     let help = match &error {
-        LoadError::NoFile => vec!["name the file with -f FILE, or write it: examples are in examples/".into()],
+        LoadError::NoFile => vec!["name the file with -f FILE, or write /etc/hactl/ha.kdl".into()],
         LoadError::Unreadable { why, .. } if why.kind() == std::io::ErrorKind::NotFound => {
             vec!["name the file with -f FILE".into()]
         }
@@ -74,7 +74,8 @@ pub fn unloadable(error: LoadError, json: bool) -> Failure {
             vec!["a path is relative to the including file; a pattern with `*` may match nothing".into()]
         }
         LoadError::NoRoom(_) => vec!["raise the limit on address space (ulimit -v)".into()],
-        LoadError::TooMany | LoadError::TooLarge { .. } => vec!["look for a pattern that matches too much".into()],
+        LoadError::TooMany => vec!["look for a pattern that matches too much".into()],
+        LoadError::TooLarge { .. } => vec!["is it the right file? A cluster is far smaller, and is text".into()],
         LoadError::Unreadable { .. } | LoadError::Invalid { .. } => vec![],
     };
     let mut what = error.to_string();

@@ -129,7 +129,7 @@ fn a_machine_that_two_peers_claim_is_told_which() {
     let (code, said) = plan_with_peers("peer \"x\" address=\"10.77.0.1\"\npeer \"y\" address=\"10.77.0.9\"");
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.contains("more than one peer claims this machine") && said.contains("x (10.77.0.1), y (10.77.0.9)"),
+        said.contains("has the addresses of more than one peer") && said.contains("x (10.77.0.1), y (10.77.0.9)"),
         "{said}"
     );
 }

@@ -83,3 +83,52 @@ fn a_node_that_is_nobody_is_told_who_there_is() {
     assert_eq!(exit, 1);
     assert!(err.contains("no peer \"pve9\"") && err.contains("pve1, pve2, pve3"), "{err}");
 }
+
+#[test]
+fn a_node_that_is_nobody_or_contradicts_all_is_refused_by_every_verb() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, _, err) = hactl(dir.path(), &["-f", PROXMOX, "validate", "--node", "zzz"]);
+    assert!(exit == 1 && err.contains("no peer \"zzz\""), "{err}");
+    for verb in ["plan", "render"] {
+        let (exit, out, err) = hactl(dir.path(), &["-f", PROXMOX, verb, "--all", "--node", "pve1"]);
+        assert!(exit == 64 && out.is_empty() && err.contains("--all is every peer"), "{out}{err}");
+    }
+}
+
+#[test]
+fn files_of_a_peer_that_is_no_more_are_found_and_the_remedy_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("held");
+    let out = out.to_str().unwrap();
+    let render = |more: &[&str]| {
+        let args: Vec<&str> = ["-f", PROXMOX, "render", "--all", "--out", out].iter().chain(more).copied().collect();
+        hactl(dir.path(), &args)
+    };
+    render(&[]);
+    let gone = Path::new(out).join("pve9");
+    std::fs::create_dir(&gone).unwrap();
+    std::fs::write(gone.join("vips.txt"), "").unwrap();
+    let (exit, said, err) = render(&["--check"]);
+    assert!(exit == 1 && said.contains("pve9/vips.txt should not be there"), "{said}{err}");
+    assert!(err.contains(&format!("hactl -f {PROXMOX} render --all --out {out}")), "{err}");
+    render(&[]);
+    assert!(!gone.exists());
+    assert_eq!(render(&["--check"]).0, 0);
+}
+
+#[test]
+fn a_recording_under_another_peers_name_is_not_taken_for_that_peers() {
+    isolate().unwrap();
+    let far = Namespace::new().unwrap();
+    let links = Links::here().unwrap();
+    links.veth("wlp2s0", "far", &far).unwrap();
+    links.address("wlp2s0", "192.168.31.11/24".parse().unwrap()).unwrap();
+    links.up("wlp2s0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let at = live.to_str().unwrap();
+    assert_eq!(hactl(dir.path(), &["-f", PROXMOX, "snapshot", "--out", at]).0, 0);
+    std::fs::copy(live.join("pve1.json"), live.join("pve2.json")).unwrap();
+    let (exit, _, err) = hactl(dir.path(), &["-f", PROXMOX, "plan", "--node", "pve2", "--live", at]);
+    assert!(exit == 1 && err.contains("pve2.json is a recording of pve1, not of pve2"), "{err}");
+}

@@ -150,8 +150,11 @@ impl KernelError {
                     "and destroy leaves them so; their values before stand in that file".into(),
                 ];
             }
-            KernelError::State { .. } => {
+            KernelError::State { why, .. } if why.contains("No space left") => {
                 &["make room there, or name another directory with --state DIR; nothing was changed"]
+            }
+            KernelError::State { .. } => {
+                &["it has to be a directory that can be written to, with room in it; --state DIR names another"]
             }
             KernelError::Unasked { help, .. } => return help.clone(),
             KernelError::Refused { .. } => &[],

@@ -76,18 +76,14 @@ fn same_file(live: &Live, path: &Path) -> Result<(), Failure> {
     if real(path) == real(&PathBuf::from(&live.config)) {
         return Ok(());
     }
+    let (its, first) = match live.config.as_str() {
+        "-" => ("its standard input", "it read that once: stop it, and start it with -f FILE".to_owned()),
+        file => (file, format!("apply that file: hactl -f {file} apply")),
+    };
     Err(Failure {
         exit: Exit::Failed,
-        what: format!(
-            "hactl run (pid {}) keeps this machine as {} says, not {}",
-            live.pid,
-            live.config,
-            path.display()
-        ),
-        help: vec![
-            format!("apply that file: hactl -f {} apply", live.config),
-            "or stop the service, apply, and start it with the other file".into(),
-        ],
+        what: format!("hactl run (pid {}) keeps this machine as {} says, not {}", live.pid, its, path.display()),
+        help: vec![first, "or stop the service, apply, and start it with the other file".into()],
     })
 }
 

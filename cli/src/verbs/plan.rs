@@ -1,7 +1,9 @@
 //! `hactl plan`.
 
+use std::net::IpAddr;
 use std::path::Path;
 
+use model::config::Config;
 use model::desired::{self, Desired};
 use model::observed::{OBSERVED_VERSION, Observed};
 use model::plan::{self, Plan};
@@ -18,6 +20,7 @@ use crate::{load, machine, node};
 /// # Errors
 /// The file has mistakes, the machine cannot be read, or a recording is missing or not one.
 pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
+    node::not_with_all(arguments, args.all)?;
     let loaded = load::load(arguments)?;
     let machines = match args.all {
         false => vec![node::desired(arguments, &loaded.config)?],
@@ -26,7 +29,7 @@ pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
     let mut plans: Vec<Plan> = vec![];
     for desired in &machines {
         let observed = match (&args.live, args.all) {
-            (Some(dir), _) => recording(dir, &desired.peer)?,
+            (Some(dir), _) => recording(dir, &desired.peer, &loaded.config)?,
             (None, true) => desired.empty_machine(),
             (None, false) => observe(arguments, desired)?,
         };
@@ -59,7 +62,7 @@ pub fn observe(arguments: &Arguments, desired: &Desired) -> Result<Observed, Fai
 }
 
 /// The recording `PEER.json` of a directory.
-fn recording(dir: &Path, peer: &str) -> Result<Observed, Failure> {
+fn recording(dir: &Path, peer: &str, config: &Config) -> Result<Observed, Failure> {
     let path = dir.join(format!("{peer}.json"));
     let failed = |what: String, help: String| Failure { exit: Exit::Failed, what, help: vec![help] };
     let make = || format!("make one on {peer}: hactl snapshot --out {}", dir.display());
@@ -75,5 +78,13 @@ fn recording(dir: &Path, peer: &str) -> Result<Observed, Failure> {
         );
         return Err(failed(what, make()));
     }
-    Ok(observed)
+    let addresses: Vec<IpAddr> = observed.addresses.iter().map(|a| a.cidr.address()).collect();
+    match desired::identify(config, &observed.hostname, &addresses) {
+        Ok(other) if other.name != peer => {
+            let what = format!("{} is a recording of {}, not of {peer}", path.display(), other.name);
+            Err(failed(what, make()))
+        }
+        // One whose name and addresses say nothing was recorded with --node.
+        _ => Ok(observed),
+    }
 }

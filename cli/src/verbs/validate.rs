@@ -5,6 +5,7 @@ use runtime::sources::{self, LoadError};
 use serde_json::json;
 
 use crate::args::Arguments;
+use crate::node;
 use crate::report::{self, Exit, Failure, count};
 
 /// Reports every mistake of the file, or says what it describes.
@@ -14,11 +15,13 @@ use crate::report::{self, Exit, Failure, count};
 pub fn validate(arguments: &Arguments) -> Result<Exit, Failure> {
     match sources::load(arguments.file.as_deref()) {
         Ok(loaded) if arguments.json => {
+            node::exists(arguments, &loaded.config)?;
             anstream::println!("{}", answer(&loaded.sources, Some(&loaded.config), &loaded.warnings));
             Ok(Exit::Done)
         }
         Ok(loaded) => {
             report::diagnostics(&loaded.sources, &loaded.warnings, false);
+            node::exists(arguments, &loaded.config)?;
             anstream::println!("{}", summary(&loaded.config, loaded.warnings.len()));
             Ok(Exit::Done)
         }

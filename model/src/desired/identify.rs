@@ -16,7 +16,7 @@ pub enum IdentifyError {
         peers: Vec<String>,
     },
     /// Several peers have an address of this machine, and none has its hostname.
-    #[error("more than one peer claims this machine ({hostname}): {}", peers.join(", "))]
+    #[error("this machine ({hostname}) has the addresses of more than one peer: {}", peers.join(", "))]
     Several {
         /// This machine's own name.
         hostname: String,
@@ -86,7 +86,7 @@ mod tests {
         );
         assert_eq!(
             who("x", &["10.0.0.1", "10.0.0.2"]).unwrap_err().to_string(),
-            "more than one peer claims this machine (x): a (10.0.0.1), b.example (10.0.0.2)"
+            "this machine (x) has the addresses of more than one peer: a (10.0.0.1), b.example (10.0.0.2)"
         );
     }
 }

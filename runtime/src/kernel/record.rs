@@ -46,6 +46,10 @@ pub fn load(state: &Path) -> Result<Record, KernelError> {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             return Err(KernelError::NotPermitted { what: format!("reading {}", path.display()) });
         }
+        // Where no directory is, there is no record that anybody could move away.
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(KernelError::State { path: path.display().to_string(), why: e.to_string() });
+        }
         Err(e) => return Err(bad(e.to_string())),
     };
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
