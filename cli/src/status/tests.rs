@@ -61,6 +61,7 @@ fn report() -> StatusReport {
         dropped: BTreeMap::new(),
         restored: 0,
         nearest_failover: 0,
+        anomalies: vec![],
     };
     StatusReport {
         version: STATUS_VERSION,

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Anomaly;
 use crate::units::{Cidr, InterfaceName, Moment, Priority};
 
 /// One thing to do, in the order given. Effects of one input are carried out before the next input is handled.
@@ -145,4 +146,7 @@ pub struct VipStatus {
     pub restored: u64,
     /// Longest silence of a living master, in thousandths of the down interval: 1000 is a failover.
     pub nearest_failover: u16,
+    /// What other routers do that they should not, the newest last; each may be over.
+    #[serde(default)]
+    pub anomalies: Vec<Anomaly>,
 }

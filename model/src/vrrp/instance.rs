@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::addresses::{Pending, Refusal, Stuck};
+use super::anomaly::Anomalies;
 use super::cause::{Drops, is_power_of_ten};
 use super::input::Report;
 use super::packet::{self, Advert, Auth, Body};
 use super::timing;
 use super::turn::Turn;
-use super::{Effect, Event, LinkState, Settings, VipState, VipStatus};
+use super::{Effect, Event, LinkState, Oddity, Settings, VipState, VipStatus};
 use crate::config::{Checksum, Preempt, Version};
 use crate::desired::Reach;
 use crate::units::{Centiseconds, Moment, Priority};
@@ -27,6 +28,7 @@ pub(super) struct Instance {
     /// When its deadline was last written into the router's index.
     pub(super) registered: Option<Moment>,
     pub(super) counters: Counters,
+    pub(super) anomalies: Anomalies,
     /// Address and priority of the master last heard, and when.
     pub(super) heard: Option<(Ipv4Addr, u8, Moment)>,
     pub(super) since: Moment,
@@ -106,6 +108,7 @@ impl Instance {
             state: State::Init,
             registered: None,
             counters: Counters::default(),
+            anomalies: Anomalies::default(),
             heard: None,
             since: now,
             why: None,
@@ -327,11 +330,14 @@ impl Instance {
         self.assess(turn);
     }
 
-    /// A differing list, interval or rival is told of at powers of ten.
-    pub(super) fn warn(&self, turn: &mut Turn, nth: u64, what: impl FnOnce() -> String) {
+    /// A differing list, interval or rival is told of at powers of ten, and stands in `status` while it goes on.
+    pub(super) fn odd(&mut self, turn: &mut Turn, from: (Ipv4Addr, Centiseconds), odd: (Oddity, u64, String)) {
+        let ((source, interval), (kind, nth, what)) = (from, odd);
         if is_power_of_ten(nth) {
-            turn.tell(Event::Warning { vip: self.settings.name.clone(), what: what() });
+            turn.tell(Event::Warning { vip: self.settings.name.clone(), what: what.clone() });
         }
+        let interval = interval.max(self.settings.advertise);
+        self.anomalies.note(turn.now, interval.duration(), (kind, source, what));
     }
 
     pub(super) fn name(&self) -> VipState {
@@ -356,6 +362,7 @@ impl Instance {
             dropped: c.drops.by_name(),
             restored: c.restored,
             nearest_failover: c.nearest,
+            anomalies: self.anomalies.list(matches!(self.state, State::Master(_))),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! says before it has been judged.
 
 mod addresses;
+mod anomaly;
 mod cause;
 pub mod effect;
 pub mod input;
@@ -22,6 +23,7 @@ mod timers;
 pub mod timing;
 mod turn;
 
+pub use anomaly::{Anomaly, Oddity};
 pub use cause::Cause;
 pub use effect::{Effect, Event, VipState, VipStatus};
 pub use input::{FAULT_WEIGHT, Input, LinkState, Received};

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::Oddity;
 use super::instance::{Instance, State};
 use super::packet::{Advert, Body};
 use super::timing;
@@ -86,8 +87,8 @@ impl Instance {
             return self.yield_to(turn, self.interval_of(advert), why);
         }
         self.counters.rivals += 1;
-        let told = || format!("{source} also says that it is master, with priority {}; ours is {own}", advert.priority);
-        self.warn(turn, self.counters.rivals, told);
+        let told = format!("{source} also says that it is master, with priority {}; ours is {own}", advert.priority);
+        self.odd(turn, (source, self.interval_of(advert)), (Oddity::Rival, self.counters.rivals, told));
         // RFC 9568 §6.4.3: at once, so that the rival and the bridges learn who is Active; the advert timer stays.
         // RFC 3768 §6.4.3 discards.
         if version == Version::V3 {
@@ -124,18 +125,18 @@ impl Instance {
     /// Neither a differing list nor, in version 3, a differing interval is a reason to drop: people are told.
     fn warn_of_differences(&mut self, turn: &mut Turn, heard: (Ipv4Addr, &Advert)) {
         let (source, advert) = heard;
+        let interval = self.interval_of(advert);
         if !self.lists_ours(advert) {
             self.counters.lists += 1;
             let theirs: Vec<String> = advert.addresses.iter().map(ToString::to_string).collect();
-            let told = || format!("{source} advertises other addresses: {}", theirs.join(", "));
-            self.warn(turn, self.counters.lists, told);
+            let told = format!("{source} advertises other addresses: {}", theirs.join(", "));
+            self.odd(turn, (source, interval), (Oddity::Addresses, self.counters.lists, told));
         }
-        let interval = self.interval_of(advert);
         if interval != self.settings.advertise {
             self.counters.intervals += 1;
             let (theirs, ours) = (interval.duration(), self.settings.advertise.duration());
-            let told = || format!("{source} advertises every {theirs:?}, ours is {ours:?}");
-            self.warn(turn, self.counters.intervals, told);
+            let told = format!("{source} advertises every {theirs:?}, ours is {ours:?}");
+            self.odd(turn, (source, interval), (Oddity::Interval, self.counters.intervals, told));
         }
     }
 }

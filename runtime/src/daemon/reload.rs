@@ -77,8 +77,8 @@ impl Daemon {
             }
         });
         let refused = match work.await {
-            Ok(Some(Outcome::Tried(tried, _))) => {
-                self.note(Look::All, &tried);
+            Ok(Some(Outcome::Tried(tried, notes))) => {
+                self.note(Look::All, &tried, &notes);
                 let steps: Vec<StepResult> = tried.iter().map(Tried::result).collect();
                 self.install(&before);
                 return self.done(steps);

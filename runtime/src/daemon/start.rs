@@ -128,22 +128,18 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
 fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<Vec<Tried>, RunError> {
     let live = state.live(setup, &DriverStatus::default());
     let job = Job { desired: Arc::clone(&setup.desired), live, look: Look::All, hands_off: BTreeSet::new() };
-    let mut warn = |what: String| {
-        tracing::warn!("{what}");
-        state.warn(&what);
-    };
     let tried = match machine.converge(&job) {
         Outcome::Tried(tried, notes) => {
-            notes.iter().for_each(|n| warn(format!("{}: {}", n.what, n.remedy)));
+            state.noted(&notes).iter().for_each(|line| tracing::warn!("{line}"));
             tried
         }
         Outcome::Blind(e @ (KernelError::NoProgram { .. } | KernelError::NotPermitted { .. })) => return Err(e.into()),
         Outcome::Blind(e) => {
-            warn(format!("the machine cannot be compared with the file: {e}"));
+            warn(state, &format!("the machine cannot be compared with the file: {e}"));
             return Ok(vec![]);
         }
         Outcome::Busy => {
-            warn("an apply is at work; the machine is compared with the file when it has ended".into());
+            warn(state, "an apply is at work; the machine is compared with the file when it has ended");
             return Ok(vec![]);
         }
     };
@@ -156,6 +152,11 @@ fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<Vec<
     }
     state.tried(Look::All, &tried).iter().for_each(|what| tracing::warn!("{what}"));
     Ok(tried)
+}
+
+fn warn(state: &mut State, what: &str) {
+    tracing::warn!("{what}");
+    state.warn(what);
 }
 
 /// A start that fails leaves nothing.

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use model::desired::DesiredService;
 use model::observed::Live;
+use model::plan::Note;
 use model::rules;
 use model::units::Moment;
-use model::vrrp::VipState;
+use model::vrrp::{Oddity, VipState, VipStatus};
 
 use super::converge::{Look, Tried};
 use super::setup::Setup;
@@ -20,6 +22,14 @@ use crate::driver::DriverStatus;
 
 /// Warnings that `status` shows; the log has them all.
 const WARNINGS: usize = 16;
+
+/// How long `status` shows one that did not recur: an operator who is called looks within minutes.
+const WARNING_AGE: Duration = Duration::from_secs(600);
+
+/// What other routers do that they should not, as a warning says it, and whether it goes on.
+fn odd(vip: &VipStatus, now: Moment) -> impl Iterator<Item = (Oddity, String, bool)> {
+    vip.anomalies.iter().map(move |a| (a.kind, format!("vip.{}: {}", vip.vip, a.what), a.until >= now))
+}
 
 /// What a run knows.
 #[derive(Debug)]
@@ -36,7 +46,9 @@ pub(super) struct State {
     failing: BTreeMap<String, String>,
     /// Why something that was changed stands in no record.
     unrecorded: Option<String>,
-    warnings: VecDeque<String>,
+    /// What a plan made now says beside its steps.
+    notes: Vec<String>,
+    warnings: VecDeque<(Moment, String)>,
 }
 
 impl State {
@@ -48,17 +60,34 @@ impl State {
             refused: None,
             failing: BTreeMap::new(),
             unrecorded: None,
+            notes: vec![],
             warnings: VecDeque::new(),
         }
     }
 
-    /// Remembers a warning for `status`, the newest [`WARNINGS`] of them and each once.
+    /// Remembers a warning for `status`, the newest [`WARNINGS`] of them, each once and for [`WARNING_AGE`].
     pub fn warn(&mut self, what: &str) {
-        self.warnings.retain(|w| w != what);
+        self.warnings.retain(|(_, w)| w != what);
         if self.warnings.len() == WARNINGS {
             self.warnings.pop_front();
         }
-        self.warnings.push_back(what.to_owned());
+        self.warnings.push_back((clock::now(), what.to_owned()));
+    }
+
+    /// Remembers what a plan made now says beside its steps, and returns what it did not say before.
+    pub fn noted(&mut self, notes: &[Note]) -> Vec<String> {
+        let lines: Vec<String> = notes.iter().map(|n| format!("{}: {}", n.what, n.remedy)).collect();
+        let before = std::mem::replace(&mut self.notes, lines);
+        self.notes.iter().filter(|line| !before.contains(line)).cloned().collect()
+    }
+
+    /// What stands, then what happened of late. What other routers do is over when they no longer do it.
+    fn warnings(&self, setup: &Setup, anomalies: &[(Oddity, String, bool)], now: Moment) -> Vec<String> {
+        let told = |w: &&(Moment, String)| !anomalies.iter().any(|(_, line, _)| *line == w.1);
+        let recent = self.warnings.iter().filter(|(at, _)| now.since(*at) < WARNING_AGE).filter(told);
+        let going_on = anomalies.iter().filter(|(kind, _, goes_on)| *goes_on && *kind != Oddity::Rival);
+        let standing = setup.warnings.iter().chain(&self.notes).cloned();
+        standing.chain(recent.map(|(_, w)| w.clone())).chain(going_on.map(|(_, line, _)| line.clone())).collect()
     }
 
     /// Remembers what could not be done in a look of this kind, and returns it for people.
@@ -125,7 +154,9 @@ impl State {
         if addresses > 0 {
             restored.insert("address".into(), addresses);
         }
-        let mut warnings: Vec<String> = setup.warnings.iter().chain(&self.warnings).cloned().collect();
+        let now = clock::now();
+        let anomalies: Vec<(Oddity, String, bool)> = thread.vips.iter().flat_map(|v| odd(v, now)).collect();
+        let mut warnings = self.warnings(setup, &anomalies, now);
         if thread.packets_overrun > 0 {
             let n = thread.packets_overrun;
             warnings.push(format!("{n} VRRP packets came faster than they could be read and were lost"));
@@ -138,7 +169,7 @@ impl State {
             version: STATUS_VERSION,
             program: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
-            now: clock::now(),
+            now,
             started: self.started,
             cluster: desired.cluster.clone(),
             peer: desired.peer.clone(),
@@ -156,7 +187,7 @@ impl State {
                 .collect(),
             services: desired.services.iter().map(|s| self.service(s)).collect(),
             restored,
-            troubles: self.failing.values().chain(&self.unrecorded).cloned().collect(),
+            troubles: self.troubles(anomalies),
             warnings,
             reload: self.refused.clone(),
             thread: ThreadStatus {
@@ -164,6 +195,11 @@ impl State {
                 max_lateness_us: u64::try_from(thread.max_lateness.as_micros()).unwrap_or(u64::MAX),
             },
         }
+    }
+
+    fn troubles(&self, anomalies: Vec<(Oddity, String, bool)>) -> Vec<String> {
+        let rivals = anomalies.into_iter().filter(|(kind, _, goes_on)| *goes_on && *kind == Oddity::Rival);
+        self.failing.values().chain(&self.unrecorded).cloned().chain(rivals.map(|(_, line, _)| line)).collect()
     }
 
     fn service(&self, service: &DesiredService) -> ServiceStatus {
@@ -192,5 +228,51 @@ impl State {
 
     fn health(&self, subject: &Subject) -> Health {
         self.healths.get(subject).cloned().unwrap_or_else(|| Health::unknown(self.started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::vrrp::{Anomaly, Router};
+
+    use super::*;
+
+    const FILE: &str = r#"
+cluster "t"
+peer "a" address="10.0.0.1"
+peer "b" address="10.0.0.2"
+vip "v" { address "10.0.0.100/24"; interface "eth0"; vrid 7; priority a=150 b=100 }
+"#;
+
+    #[test]
+    fn a_second_master_is_a_trouble_for_as_long_as_it_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ha.kdl"), FILE).unwrap();
+        let setup = super::super::setup::setup(Some(&dir.path().join("ha.kdl")), Some("a")).unwrap();
+        let mut state = State::new();
+        state.warn("vip.v: 10.0.0.2 also says that it is master");
+        let told = |kind, until| {
+            let what = "10.0.0.2 also says that it is master".to_owned();
+            let mut vips = Router::new(setup.driver.routers.clone()).status();
+            vips[0].anomalies = vec![Anomaly { kind, source: [10, 0, 0, 2].into(), what, until }];
+            let report = state.report(&setup, &DriverStatus { vips, ..DriverStatus::default() });
+            (report.troubles.len(), report.warnings.len())
+        };
+        let later = clock::now() + Duration::from_secs(60);
+        assert_eq!(told(Oddity::Rival, later), (1, 0));
+        assert_eq!(told(Oddity::Addresses, later), (0, 1));
+        assert_eq!(told(Oddity::Rival, Moment(0)), (0, 0));
+    }
+
+    #[test]
+    fn a_warning_that_does_not_recur_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ha.kdl"), FILE).unwrap();
+        let setup = super::super::setup::setup(Some(&dir.path().join("ha.kdl")), Some("a")).unwrap();
+        let mut state = State::new();
+        state.warn("somebody did something");
+        let now = clock::now();
+        assert_eq!(state.warnings(&setup, &[], now).len(), 1);
+        assert_eq!(state.warnings(&setup, &[], now + WARNING_AGE).len(), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use model::plan::Note;
 use model::rules;
 use model::units::Moment;
 use model::vrrp::{Event, VipState};
@@ -212,8 +213,8 @@ impl Daemon {
     }
 
     pub fn tried(&mut self, (cause, outcome): (Cause, Result<Outcome, tokio::task::JoinError>)) -> Next {
-        if let Ok(Outcome::Tried(tried, _)) = &outcome {
-            self.note(cause.look, tried);
+        if let Ok(Outcome::Tried(tried, notes)) = &outcome {
+            self.note(cause.look, tried, notes);
         }
         let later = match outcome {
             Ok(Outcome::Tried(tried, _)) if tried.is_empty() => SETTLE,
@@ -251,11 +252,12 @@ impl Daemon {
     }
 
     /// What could not be done stands in `status` until it could.
-    pub fn note(&mut self, look: Look, tried: &[Tried]) {
+    pub fn note(&mut self, look: Look, tried: &[Tried], notes: &[Note]) {
         if !self.machine.lock().unwrap_or_else(PoisonError::into_inner).is_unrecorded() {
             self.state.recorded();
         }
-        for what in self.state.tried(look, tried) {
+        let noted = self.state.noted(notes);
+        for what in self.state.tried(look, tried).into_iter().chain(noted) {
             tracing::warn!("{what}");
             self.say(&Said::Trouble { what });
         }

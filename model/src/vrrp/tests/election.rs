@@ -207,3 +207,18 @@ fn an_owner_keeps_its_addresses_whoever_else_says_that_it_owns_them() {
     let what = "192.0.2.12 also says that it is master, with priority 255; ours is 255".to_owned();
     assert_eq!(events(&effects), [&Event::Warning { vip: "ui".into(), what }]);
 }
+
+#[test]
+fn a_rival_is_known_as_one_while_it_is_heard_and_this_machine_is_master() {
+    let mut bench = Bench::master(settings());
+    bench.hear(PEER, 50);
+    let [rival] = &bench.status().anomalies[..] else { panic!("{:?}", bench.status()) };
+    assert_eq!((rival.kind, rival.source), (Oddity::Rival, PEER));
+    assert_eq!(rival.until, bench.now + Duration::from_secs(3), "three intervals");
+    bench.wait(1000);
+    bench.hear(PEER, 50);
+    assert_eq!(bench.status().anomalies.len(), 1);
+    assert_eq!(bench.status().anomalies[0].until, bench.now + Duration::from_secs(3));
+    bench.hear(PEER, 200);
+    assert_eq!(bench.status().anomalies, []);
+}
