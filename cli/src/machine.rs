@@ -5,6 +5,7 @@ use model::observed::Observed;
 use model::plan::Plan;
 use runtime::kernel::linux::Linux;
 use runtime::kernel::{Kernel, KernelError, record};
+use runtime::secrets;
 
 use crate::args::Arguments;
 
@@ -22,5 +23,11 @@ pub fn observe(desired: &Desired, kernel: &mut Linux, arguments: &Arguments) -> 
 /// # Errors
 /// What could not be seen.
 pub fn plan(desired: &Desired, kernel: &mut Linux, arguments: &Arguments) -> Result<Plan, KernelError> {
-    Ok(model::plan::plan(desired, &observe(desired, kernel, arguments)?))
+    Ok(with_secrets(model::plan::plan(desired, &observe(desired, kernel, arguments)?), desired))
+}
+
+/// The plan for this very machine: where its secrets are, and the service would refuse them, it says so.
+pub fn with_secrets(mut plan: Plan, desired: &Desired) -> Plan {
+    plan.notes.extend(secrets::notes(desired));
+    plan
 }

@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use model::config::Secret;
+use model::desired::{Desired, DesiredVip};
+use model::plan::Note;
+use model::vrrp::Password;
 
 /// The longest secret: any key or password is far shorter, and a device named by mistake ends here.
 const SECRET_LIMIT: u64 = 4096;
@@ -38,6 +41,12 @@ pub enum SecretError {
         /// The variable, the file or the credential.
         origin: String,
     },
+    /// There, and not what version 2 can carry.
+    #[error("the password taken from {origin} has more than 8 bytes, or none")]
+    Password {
+        /// The variable, the file or the credential.
+        origin: String,
+    },
     /// There, and no text of one line.
     #[error("{origin} does not hold a text of at most {SECRET_LIMIT} bytes")]
     NotText {
@@ -56,6 +65,9 @@ impl SecretError {
             }
             SecretError::NoCredentials { name } => {
                 format!("start the service from a unit with `LoadCredential={name}:/etc/hactl/{name}`")
+            }
+            SecretError::Password { .. } => {
+                "VRRP version 2 carries 8 bytes: shorten it on every member, keepalived cuts it silently".to_owned()
             }
             SecretError::Unreadable { path, .. } => format!("make {path} readable for the user that runs hactl"),
             SecretError::Empty { origin } | SecretError::NotText { origin } => {
@@ -91,6 +103,33 @@ pub fn resolve(secret: &Secret) -> Result<String, SecretError> {
         true => Err(SecretError::Empty { origin }),
         false => Ok(value),
     }
+}
+
+/// Reads a password of VRRP version 2.
+///
+/// # Errors
+/// As [`resolve`], and where it does not fit.
+pub fn password(secret: &Secret) -> Result<Password, SecretError> {
+    let origin = || match secret {
+        Secret::Literal(_) => "the file".to_owned(),
+        named => format!("{named:?}"),
+    };
+    Password::new(&resolve(secret)?).ok_or_else(|| SecretError::Password { origin: origin() })
+}
+
+/// What a plan for this machine says of its secrets: what `hactl run` would refuse. What only the service is given (a
+/// variable or a credential that is not there) may be there for the service, and blocks nothing.
+pub fn notes(desired: &Desired) -> Vec<Note> {
+    let note = |vip: &DesiredVip| {
+        let error = password(vip.auth_pass.as_ref()?).err()?;
+        Some(Note {
+            blocks: !matches!(error, SecretError::NoVariable { .. } | SecretError::NoCredentials { .. }),
+            what: format!("vip.{}: {error}", vip.name),
+            remedy: error.help(),
+            at: Some(vip.at.clone()),
+        })
+    };
+    desired.vips.iter().filter_map(note).collect()
 }
 
 fn first_line(path: &Path) -> Result<String, SecretError> {

@@ -33,7 +33,11 @@ pub fn plan(arguments: &Arguments, args: &PlanArgs) -> Result<Exit, Failure> {
             (None, true) => desired.empty_machine(),
             (None, false) => observe(arguments, desired)?,
         };
-        plans.push(plan::plan(desired, &observed));
+        let plan = plan::plan(desired, &observed);
+        plans.push(match args.all || args.live.is_some() {
+            true => plan,
+            false => machine::with_secrets(plan, desired),
+        });
     }
     if arguments.json {
         anstream::println!("{}", words::json(&plans));

@@ -88,8 +88,14 @@ impl Machine {
     }
 
     fn hactl(&self, verb: &[&str]) -> Command {
+        let mut command = self.command(verb);
+        command.args(["--node", "a"]);
+        command
+    }
+
+    fn command(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
-        command.args(verb).args(["--node", "a", "--json"]);
+        command.args(verb).arg("--json");
         command.arg("--file").arg(self.config()).arg("--state").arg(self.directory.path().join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -465,9 +471,20 @@ fn a_password_of_nine_bytes_is_refused_without_being_shown() {
         let machine = Machine::with_link(
             &VIP.replace("vrid 7", "vrid 7; version 2; auth-pass (env)\"PASS\"").replace("100ms", "1s"),
         );
-        let output = machine.hactl(&["run"]).env("PASS", "sesame123").output().unwrap();
-        let words = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{words}");
-        assert!(words.contains("PASS") && words.contains("8 bytes") && !words.contains("sesame"), "{words}");
+        let said = |verb: &[&str], password: &str| {
+            let output = machine.hactl(verb).env("PASS", password).output().unwrap();
+            let words = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            (output.status.code(), words.into_owned())
+        };
+        for verb in [&["run"][..], &["plan"], &["apply", "--yes"]] {
+            let (code, words) = said(verb, "sesame123");
+            assert_eq!(code, Some(1), "{verb:?}: {words}");
+            assert!(words.contains("PASS") && words.contains("8 bytes"), "{verb:?}: {words}");
+            assert!(!words.contains("sesame"), "{verb:?}: {words}");
+        }
+        assert!(said(&["plan"], "").1.contains("PASS is empty"));
+        assert_eq!(said(&["plan"], "sesame").0, Some(0));
+        let all = machine.command(&["plan", "--all"]).env("PASS", "sesame123").output().unwrap();
+        assert!(all.status.success(), "a review needs no secrets");
     });
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::config::{Config, Diagnostic, Place, Source};
 use model::desired::{self, Desired, DesiredVip};
 use model::units::{Cidr, InterfaceName};
-use model::vrrp::{Password, Settings};
+use model::vrrp::Settings;
 
 use crate::check::{self, Subject, Watch};
 use crate::driver::DriverSettings;
@@ -50,7 +50,7 @@ pub enum SetupError {
         /// Why, with the peers that there are.
         what: String,
     },
-    /// A password is not to be had.
+    /// A password is not to be had, or the protocol cannot carry it.
     #[error("vip.{vip} at {at}: {source}")]
     Secret {
         /// The vip's name.
@@ -59,16 +59,6 @@ pub enum SetupError {
         at: Place,
         /// Why; never the value.
         source: SecretError,
-    },
-    /// A password that the protocol cannot carry.
-    #[error("vip.{vip} at {at}: the password taken from {origin} has more than 8 bytes, or none")]
-    Password {
-        /// The vip's name.
-        vip: String,
-        /// Where it stands.
-        at: Place,
-        /// Where it is taken from.
-        origin: String,
     },
 }
 
@@ -89,9 +79,6 @@ impl SetupError {
             SetupError::Load(_) => vec![],
             SetupError::Node { .. } => vec!["say which with --node NAME".into()],
             SetupError::Secret { source, .. } => vec![source.help()],
-            SetupError::Password { .. } => {
-                vec!["VRRP version 2 carries 8 bytes: shorten it on every member, keepalived cuts it silently".into()]
-            }
         }
     }
 }
@@ -148,22 +135,8 @@ fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
 }
 
 fn router(vip: &DesiredVip) -> Result<Settings, SetupError> {
-    let password = match &vip.auth_pass {
-        None => None,
-        Some(secret) => {
-            let (name, at) = (vip.name.clone(), vip.at.clone());
-            let text = secrets::resolve(secret).map_err(|source| SetupError::Secret {
-                vip: name.clone(),
-                at: at.clone(),
-                source,
-            })?;
-            let origin = match secret {
-                model::config::Secret::Literal(_) => "the file".to_owned(),
-                named => format!("{named:?}"),
-            };
-            Some(Password::new(&text).ok_or(SetupError::Password { vip: name, at, origin })?)
-        }
-    };
+    let refused = |source| SetupError::Secret { vip: vip.name.clone(), at: vip.at.clone(), source };
+    let password = vip.auth_pass.as_ref().map(secrets::password).transpose().map_err(refused)?;
     Ok(Settings::new(vip, password))
 }
 
