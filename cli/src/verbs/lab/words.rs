@@ -122,8 +122,10 @@ fn event_line(peer: &str, event: &Value) -> Option<(Tone, String)> {
 
 /// What a check or probe found, without its code where there are words beside it.
 fn found(why: &str) -> &str {
-    const WORDLESS: [(&str, &str); 4] = [
+    const WORDLESS: [(&str, &str); 6] = [
         ("PROCOK", "its command succeeded"),
+        ("LINKOK", "it has a carrier"),
+        ("L3OK", "it answers a ping"),
         ("L4OK", "it accepts connections"),
         ("L6OK", "it completes a TLS handshake"),
         ("L7OK", "it answers as expected"),
