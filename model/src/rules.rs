@@ -103,10 +103,11 @@ fn served(desired: &Desired) -> BTreeSet<InterfaceName> {
 fn turned_on(desired: &Desired, observed: &Observed) -> BTreeSet<InterfaceName> {
     let by_us = |interface: &InterfaceName| {
         let key = crate::desired::conf(interface, "forwarding");
-        let before = match observed.record.sysctls.get(&key) {
-            Some(record) => Some(&record.before),
-            None => observed.sysctls.get(&key),
-        };
+        // What was recorded of an interface that is gone says nothing of the one that comes in its place.
+        let before = observed
+            .sysctls
+            .get(&key)
+            .map(|value| observed.record.sysctls.get(&key).map_or(value, |record| &record.before));
         let asked_for = crate::desired::FORWARD_EVERYWHERE.into_iter().chain([key.as_str()]).any(|key| {
             let in_file = |s: &DesiredSysctl| s.value != "0" && s.reasons.iter().any(|r| r.what == "sysctl");
             desired.sysctls.get(key).is_some_and(in_file)

@@ -11,8 +11,8 @@ use model::desired::{Desired, desire};
 use model::observed::{Live, Observed};
 use model::plan::{Plan, plan, teardown};
 use model::rules;
-use runtime::kernel::Kernel;
 use runtime::kernel::linux::Linux;
+use runtime::kernel::{Kernel, record};
 use runtime::netns::{Links, Namespace, isolate};
 
 fn desired(text: &str, peer: &str) -> Desired {
@@ -146,4 +146,34 @@ fn flows_reach_a_backend_through_the_vip_and_are_refused_when_none_is_up() {
     for refused in [far.run(connect).unwrap(), connect()] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
+}
+
+#[test]
+fn an_interface_that_vanishes_takes_its_record_with_it() {
+    let text = r#"cluster "t"
+        peer "a" address="10.0.0.1"
+        vip "v" { address "10.0.0.100/24"; interface "eth0.5"; vrid 5; priority a=100 }
+        service "s" { listen vip="v" port=8000; backend "b" "10.0.0.2:9000" }"#;
+    let desired = desired(text, "a");
+    let _far = machine("eth0.5");
+    let state = tempfile::tempdir().unwrap();
+    let mut kernel = Linux::new(state.path());
+    let observed = observe(&mut kernel, &desired);
+    let first = plan(&desired, &observed);
+    perform(&mut kernel, &first);
+
+    // Between the plan and the doing.
+    let destroy = teardown("a", &observe(&mut kernel, &desired));
+    Links::here().unwrap().delete("eth0.5").unwrap();
+    let of_link = |plan: &Plan| plan.steps.iter().filter(|s| s.object.contains("eth0/5")).count();
+    assert_eq!(of_link(&destroy), 3);
+    let observed = observe(&mut kernel, &desired);
+    let forget = plan(&desired, &observed);
+    assert_eq!(of_link(&forget), 3, "{:#?}", forget.steps);
+    perform(&mut kernel, &destroy);
+    assert!(record::load(state.path()).unwrap().sysctls.is_empty());
+
+    // Found later.
+    perform(&mut kernel, &forget);
+    assert_eq!(of_link(&plan(&desired, &observe(&mut kernel, &desired))), 0);
 }

@@ -89,16 +89,34 @@ pub(super) fn stays(desired: &Desired, key: &str) -> bool {
     FORWARD_EVERYWHERE.contains(&key) && desired.sysctls.keys().any(|k| is_forwarding(k))
 }
 
-/// Those of the record that are no longer wanted; without `desired` all of them.
+/// The interface that a key is of, where it is gone: what was recorded says nothing of one that comes in its place.
+fn gone_interface(key: &str, observed: &Observed) -> Option<String> {
+    let (interface, _) = key.strip_prefix("net.ipv4.conf.")?.rsplit_once('.')?;
+    let interface = interface.replace('/', ".");
+    let there = observed.sysctls.contains_key(key) || observed.links.keys().any(|name| name.as_str() == interface);
+    (!there).then_some(interface)
+}
+
+/// Those of the record that are no longer wanted, and those that went with their interface; without `desired` all of
+/// them.
 pub(super) fn restore(desired: Option<&Desired>, observed: &Observed) -> Vec<Step> {
     let wanted = |key: &String| desired.is_some_and(|d| d.sysctls.contains_key(key) || stays(d, key));
     let mut steps = vec![];
-    for (key, record) in observed.record.sysctls.iter().rev().filter(|(key, _)| !wanted(key)) {
+    for (key, record) in observed.record.sysctls.iter().rev() {
+        let interface = gone_interface(key, observed);
+        if wanted(key) && interface.is_none() {
+            continue;
+        }
         let gone = String::new();
         let value = observed.sysctls.get(key);
         let found = Found { key, value: value.unwrap_or(&gone), record: Some(record) };
         let step = match value {
-            None => found.step(Action::Adopt, "no longer exists".to_owned(), found.record(None)),
+            None => {
+                let what = interface.map_or("no longer exists: forgotten".to_owned(), |name| {
+                    format!("went with interface {name}: forgotten")
+                });
+                found.step(Action::Adopt, what, found.record(None))
+            }
             Some(_) if same_value(&record.before, &record.ours) => {
                 found.step(Action::Adopt, "was so before hactl: left as it is".to_owned(), found.record(None))
             }

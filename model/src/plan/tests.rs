@@ -104,6 +104,7 @@ pub(super) enum Mischief {
     Leftover,
     Address,
     Master(bool),
+    Interface(bool),
 }
 
 fn mischief() -> impl Strategy<Value = Mischief> {
@@ -114,6 +115,7 @@ fn mischief() -> impl Strategy<Value = Mischief> {
         Just(Mischief::Leftover),
         Just(Mischief::Address),
         any::<bool>().prop_map(Mischief::Master),
+        any::<bool>().prop_map(Mischief::Interface),
     ]
 }
 
@@ -136,6 +138,19 @@ pub(super) fn harm(holds: &mut Observed, mischief: &Mischief) {
         Mischief::Master(held) => {
             let names = ["ui".to_owned(), "db".to_owned()];
             holds.service = held.then(|| Live { pid: 7, master: names.into(), ..Live::default() });
+        }
+        Mischief::Interface(false) => {
+            holds.links.remove(&"eth1.5".parse().unwrap());
+            holds.addresses.retain(|a| a.interface.as_str() != "eth1.5");
+            holds.sysctls.retain(|key, _| !key.contains(".eth1/5."));
+        }
+        // As it is made anew: of its values before nothing is left.
+        Mischief::Interface(true) => {
+            let new = machine();
+            let there = holds.links.keys().any(|name| name.as_str() == "eth1.5");
+            let sysctls = new.sysctls.into_iter().filter(|(key, _)| !there && key.contains(".eth1/5."));
+            holds.sysctls.extend(sysctls);
+            holds.links.extend(new.links);
         }
     }
 }
@@ -253,6 +268,27 @@ fn a_missing_interface_blocks_and_its_sysctls_are_not_told_of_again() {
     let plan = plan(&desired(FILES[1]), &holds);
     let blocking: Vec<&str> = plan.notes.iter().filter(|n| n.blocks).map(|n| n.what.as_str()).collect();
     assert_eq!(blocking, ["vip.ui: there is no interface eth0 on a"]);
+}
+
+#[test]
+fn what_was_recorded_of_an_interface_that_is_gone_is_forgotten_also_where_the_file_still_names_it() {
+    let mut holds = machine();
+    let desired = desired(FILES[2]);
+    let first = plan(&desired, &holds);
+    apply(&mut holds, &first);
+    harm(&mut holds, &Mischief::Interface(false));
+    for plan in [plan(&desired, &holds), teardown("a", &holds)] {
+        let step = find(&plan, "sysctl net.ipv4.conf.eth1/5.forwarding");
+        assert_eq!((step.action, step.what.as_str()), (Action::Adopt, "went with interface eth1.5: forgotten"));
+    }
+    let forgotten = plan(&desired, &holds);
+    apply(&mut holds, &forgotten);
+    assert!(holds.record.sysctls.keys().all(|key| !key.contains("eth1/5")));
+    assert!(plan(&desired, &holds).steps.is_empty(), "told once");
+
+    harm(&mut holds, &Mischief::Interface(true));
+    let again = plan(&desired, &holds);
+    assert_eq!(find(&again, "sysctl net.ipv4.conf.eth1/5.forwarding").what, "= 1  (was 0)");
 }
 
 #[test]
