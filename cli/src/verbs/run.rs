@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 
+use runtime::control::BindError;
 use runtime::daemon::{self, Options, RunError, SetupError};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -30,7 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Err(RunError::Setup(SetupError::Load(e))) => Err(report::unloadable(e, arguments.json)),
         Err(e) => {
             let exit = match e {
-                RunError::Bind(runtime::control::BindError::Running { .. }) => Exit::Locked,
+                RunError::Bind(BindError::Running { .. } | BindError::Elsewhere { .. }) => Exit::Locked,
                 _ => Exit::Failed,
             };
             Err(Failure { exit, what: e.to_string(), help: e.help() })

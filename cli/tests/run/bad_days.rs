@@ -84,6 +84,25 @@ fn a_tool_that_fights_over_an_address_does_not_fill_the_log() {
 }
 
 #[test]
+fn a_second_run_with_another_state_directory_is_refused_too() {
+    alone(|| {
+        let machine = Machine::with_link(VIP);
+        let mut run = machine.run();
+        run.until_state("MASTER");
+        let elsewhere = machine.directory.path().join("elsewhere");
+        let mut second = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        second.args(["--node", "a", "run", "--file"]).arg(machine.config()).arg("--state").arg(&elsewhere);
+        let said = second.output().unwrap();
+        let words = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(6), "{words}");
+        assert!(words.contains(&format!("process {}", run.child.id())), "{words}");
+        run.child.kill().unwrap();
+        let mut third = machine.run();
+        third.until_state("MASTER");
+    });
+}
+
+#[test]
 fn a_log_that_cannot_be_written_ends_nothing() {
     alone(|| {
         let machine = Machine::with_link(VIP);

@@ -4,12 +4,14 @@
 mod client;
 mod report;
 mod server;
+mod sole;
 
 pub use client::{AskError, ask, live};
 pub use report::{
     BackendStatus, CheckStatus, FailedReload, Health, STATUS_VERSION, ServiceStatus, StatusReport, ThreadStatus,
 };
 pub use server::{Asked, BindError, Bound, bind, serve};
+pub use sole::{Sole, sole};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -58,6 +58,12 @@ pub enum BindError {
         /// The directory.
         state: PathBuf,
     },
+    /// Another one keeps this machine, with another directory.
+    #[error("hactl already runs on this machine as process {pid}, with another state directory")]
+    Elsewhere {
+        /// Its process.
+        pid: i32,
+    },
     /// The directory cannot be used.
     #[error("cannot use {}: {source}", .path.display())]
     Io {

@@ -80,6 +80,9 @@ impl RunError {
         let lines: &[&str] = match self {
             RunError::Setup(e) => return e.help(),
             RunError::Kernel(e) => return e.help(),
+            RunError::Bind(BindError::Elsewhere { .. }) => {
+                &["two would fight over the rules and hold the same addresses: stop that one first"]
+            }
             RunError::Bind(BindError::Running { .. }) => {
                 &["hactl status shows it; systemctl reload hactl makes it read its file again"]
             }

@@ -68,13 +68,16 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     let (asked_sender, mut asked) = mpsc::channel(REQUESTS);
     match control::bind(&options.state) {
         Ok(bound) => drop(tokio::spawn(async move { control::serve(&bound, asked_sender).await })),
-        Err(e @ BindError::Running { .. }) => return Err(e.into()),
+        Err(e @ (BindError::Running { .. } | BindError::Elsewhere { .. })) => return Err(e.into()),
         // Holding addresses needs no disk; being asked about it does.
         Err(e @ BindError::Io { .. }) => {
             let what = format!("no control socket, so status, plan and apply cannot ask this run: {e}");
             tracing::error!("{what}");
             state.warn(&what);
         }
+    }
+    if let Some(sole) = control::sole()? {
+        tokio::spawn(sole.hang_up());
     }
     let mut machine = Machine::new(&options.state);
     // At once and in batches: until they are gone, what a killed run left answers beside the new master. The plan, step

@@ -281,7 +281,8 @@ impl Daemon {
             tell::log(&event);
             self.out.tell(now, &event);
             if self.fights.count(now) {
-                self.trouble(&Fights::words(&format!("{object}{by}")));
+                // Who it was stands in the lines before; one who is started anew each time has another number each time.
+                self.trouble(&Fights::words(object));
             }
         }
     }
