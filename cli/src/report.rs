@@ -82,10 +82,15 @@ pub fn unloadable(error: LoadError, json: bool) -> Failure {
     if let LoadError::Invalid { sources, diagnostics: found } = &error {
         diagnostics(sources, found, json);
         let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
-        let name = sources.first().map_or("the file", |s| s.name.as_str());
+        let name = sources.first().map_or("the file", |s| named(&s.name));
         what = format!("{name} has {}", count(errors, "mistake", "mistakes"));
     }
     Failure { exit: Exit::Failed, what, help }
+}
+
+/// A file's name as people read it.
+pub fn named(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
 }
 
 /// `1 peer`, `3 peers`.
@@ -163,7 +168,7 @@ fn snippets<'a>(
     in_order
         .map(|(index, source)| {
             let masked = config::masked(source);
-            let mut snippet = Snippet::source(masked.text.clone()).path(clean(&source.name));
+            let mut snippet = Snippet::source(masked.text.clone()).path(clean(named(&source.name)));
             for (i, (span, label)) in labels.iter().enumerate().filter(|(_, (span, _))| span.source == index) {
                 let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let range = visible(&masked.text, masked.range(*span));

@@ -12,6 +12,7 @@ fn hactl(state: &Path, args: &[&str]) -> (i32, String, String) {
         .arg(state)
         .args(args)
         .env_remove("CLICOLOR_FORCE")
+        .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -131,4 +132,17 @@ fn a_recording_under_another_peers_name_is_not_taken_for_that_peers() {
     std::fs::copy(live.join("pve1.json"), live.join("pve2.json")).unwrap();
     let (exit, _, err) = hactl(dir.path(), &["-f", PROXMOX, "plan", "--node", "pve2", "--live", at]);
     assert!(exit == 1 && err.contains("pve2.json is a recording of pve1, not of pve2"), "{err}");
+}
+
+#[test]
+fn standard_input_has_a_name_and_a_missing_include_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ha.kdl");
+    std::fs::write(&path, "cluster \"c\"\n\ninclude \"nodes.kdl\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let (exit, _, err) = hactl(dir.path(), &["-f", path, "validate"]);
+    assert!(exit == 1 && err.contains("ha.kdl:3 includes \"nodes.kdl\", and there is no such file"), "{err}");
+    // Standard input is at its end: the cluster's name is missing in it.
+    let (exit, _, err) = hactl(dir.path(), &["-f", "-", "validate"]);
+    assert!(exit == 1 && err.contains("standard input has "), "{err}");
 }

@@ -60,7 +60,7 @@ pub enum LoadError {
     /// A pattern names a file that does not exist.
     #[error("{from} includes \"{pattern}\", and there is no such file")]
     NoSuchInclude {
-        /// The including file.
+        /// The including file, with the line.
         from: String,
         /// As it stands there.
         pattern: String,
@@ -117,7 +117,7 @@ fn read_all(path: &Path) -> Result<Vec<Source>, LoadError> {
         // Standard input includes relative to where the command was started.
         let folder = Path::new(&source.name).parent().filter(|_| source.name != "-").unwrap_or(Path::new(""));
         for pattern in config::includes(&source) {
-            for found in expand(&folder.join(&pattern), &source.name, &pattern)? {
+            for found in expand(&folder.join(&pattern), &place(&source, &pattern), &pattern)? {
                 if !seen.insert(found.canonicalize().unwrap_or_else(|_| found.clone())) {
                     continue;
                 }
@@ -129,6 +129,13 @@ fn read_all(path: &Path) -> Result<Vec<Source>, LoadError> {
         }
     }
     Ok(sources)
+}
+
+/// Where an include stands: `ha.kdl:3`.
+fn place(source: &Source, pattern: &str) -> String {
+    let written = format!("\"{pattern}\"");
+    let line = source.text.lines().position(|line| line.contains("include") && line.contains(&written));
+    line.map_or_else(|| source.name.clone(), |line| format!("{}:{}", source.name, line + 1))
 }
 
 /// Reads one text; `-` is standard input.
