@@ -128,7 +128,7 @@ impl Cluster {
         // Its pauses are seconds long: at shorter intervals they would be most of the run.
         let slow = self.shortest >= Duration::from_secs(1);
         let check = CHECKS.get(rng.index(CHECKS.len())).copied().unwrap_or("check").to_owned();
-        let fate = match rng.below(16) {
+        let fate = match rng.below(17) {
             0 => Fate::Crash,
             1 => Fate::Start,
             2 => Fate::Pause,
@@ -144,6 +144,7 @@ impl Cluster {
             12 => Fate::Weigh("file".into(), rng.pick(0, [-60, 30, FAULT_WEIGHT])),
             13 => return (0..6).map(|i| Action::Node(n, Fate::Check(check.clone(), i % 2 == 1))).collect(),
             14 => Fate::Reread,
+            15 => Fate::Occupy(toggle),
             _ => Fate::Reload(self.altered(n, rng)),
         };
         vec![Action::Node(n, fate)]

@@ -59,7 +59,9 @@ impl Scenario {
             };
             delay + down * 2 + s.advertise.duration()
         };
-        let longest = self.cluster.files.iter().flatten().map(time).max().unwrap_or_default();
+        let most = self.world.nodes.iter().map(|node| node.refusals).max().unwrap_or(0);
+        let forbearance = if most > 0 { timing::preempt_after(most) } else { Duration::ZERO };
+        let longest = self.cluster.files.iter().flatten().map(time).max().unwrap_or_default() + forbearance;
         longest + self.slack(longest)
     }
 

@@ -1,10 +1,10 @@
 //! What must hold after every input, whatever happened before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::Node;
 use crate::units::{Cidr, Moment};
-use crate::vrrp::{Effect, Input, VipState, VipStatus, packet};
+use crate::vrrp::{Effect, Input, VipState, VipStatus, packet, timing};
 
 /// Most effects of one input for one vip: a goodbye to each of four peers, both kernel effects, an announcement, events.
 const EFFECTS: usize = 24;
@@ -40,7 +40,55 @@ impl Step<'_> {
             return Err("after a tick the deadline does not lie ahead".into());
         }
         self.effects.iter().try_for_each(|effect| self.check_effect(effect))?;
+        self.check_foreign()?;
+        self.check_forbearance()?;
         self.check_better_advert()
+    }
+
+    /// Nobody takes part for an address that somebody else has put on this machine.
+    fn check_foreign(&self) -> Result<(), String> {
+        let taken = |s: &&VipStatus| s.addresses.iter().any(|a| self.node.told.contains(a));
+        match self.after.iter().filter(taken).find(|s| matches!(s.state, VipState::Backup | VipState::Master)) {
+            Some(s) => Err(format!("{} is {:?} while somebody else has its address here", s.vip, s.state)),
+            None => Ok(()),
+        }
+    }
+
+    /// A router that was refused takes mastership from a living holder once in its time of forbearance at most.
+    fn check_forbearance(&self) -> Result<(), String> {
+        for after in self.after.iter().filter(|s| s.state == VipState::Master) {
+            let Some((refusals, at)) = self.node.refused.get(&after.vip) else { continue };
+            let Some(before) = self.before.iter().find(|s| s.vip == after.vip) else { continue };
+            let settings = self.node.settings.iter().find(|s| s.name == after.vip);
+            let interval = settings.map(|s| s.advertise.duration()).unwrap_or_default();
+            let alive = |heard: Moment| self.now.since(heard) < interval * 3 / 2;
+            let living = before.master.is_some_and(|(_, priority, heard)| priority != 0 && alive(heard));
+            let soon = self.now.since(*at) < timing::preempt_after(*refusals);
+            if before.state != VipState::Master && living && soon {
+                return Err(format!("{} preempts again {:?} after refusal {refusals}", after.vip, self.now.since(*at)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine's account of refused Holds after this step.
+    pub fn refused(&self) -> BTreeMap<String, (u32, Moment)> {
+        let mut refused = self.node.refused.clone();
+        match self.input {
+            Input::Done { vip, result } if state(self.before, vip) == Some(VipState::Master) => {
+                let in_a_row = refused.get(vip).map_or(0, |(n, _)| *n);
+                let left = state(self.after, vip) == Some(VipState::Fault);
+                match result {
+                    Ok(()) => drop(refused.remove(vip)),
+                    Err(_) if left => drop(refused.insert(vip.clone(), (in_a_row.saturating_add(1), self.now))),
+                    Err(_) => {}
+                }
+            }
+            // What the kernel refused before may be over.
+            Input::Foreign { .. } | Input::Link { .. } | Input::Reload(_) => refused.clear(),
+            _ => {}
+        }
+        refused
     }
 
     fn check_effect(&self, effect: &Effect) -> Result<(), String> {

@@ -33,6 +33,8 @@ pub enum Fate {
     Refuse(bool),
     /// Its kernel refuses Releases from now on, or does not.
     Cling(bool),
+    /// Somebody puts a copy of the first address of the file there, or takes it away.
+    Occupy(bool),
     /// Somebody deletes an address that it holds.
     LoseAddress,
     /// The same, and the kernel's word of it is lost (a full netlink socket).
@@ -60,6 +62,14 @@ pub struct Node {
     pub router: Option<Router>,
     /// Addresses on its interface, with the vip they belong to.
     pub held: BTreeSet<(String, Cidr)>,
+    /// The copy of an address of ours that somebody put there.
+    pub foreign: BTreeSet<Cidr>,
+    /// What its router was last told of that.
+    pub told: BTreeSet<Cidr>,
+    /// Holds that its kernel refused, by vip: in a row, and when the last was.
+    pub refused: BTreeMap<String, (u32, Moment)>,
+    /// Holds that its kernel ever refused.
+    pub refusals: u32,
     /// Inputs not yet handled.
     pub inbox: VecDeque<Input>,
     /// The driver carries effects out until then and handles nothing.
@@ -98,6 +108,10 @@ impl Node {
             file: settings,
             router: None,
             held: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+            told: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            refusals: 0,
             inbox: VecDeque::new(),
             busy_until: Moment::default(),
             paused: false,
@@ -158,6 +172,7 @@ impl Node {
                 self.clings = clings;
                 format!("has a kernel that {}", if clings { "keeps addresses" } else { "lets go of addresses" })
             }
+            Fate::Occupy(there) => return self.occupy(there),
             Fate::LoseAddress => return self.lose(true),
             Fate::LoseAddressUnseen => return self.lose(false),
             Fate::Reread => {
@@ -187,6 +202,29 @@ impl Node {
         Some(format!("loses {cidr} to somebody else and does not hear of it"))
     }
 
+    /// What the router holds, or believes to, is made its own again by its driver: nothing comes of that.
+    fn occupy(&mut self, there: bool) -> Option<String> {
+        let first = self.file.first().and_then(|s| s.addresses.first()).copied();
+        let ours = |a: &Cidr| self.held.iter().chain(&self.unseen).any(|(_, held)| held == a);
+        let foreign: BTreeSet<Cidr> = first.filter(|a| there && !ours(a)).into_iter().collect();
+        if self.foreign == foreign {
+            return None;
+        }
+        let line = match foreign.first() {
+            Some(cidr) => format!("has {cidr} of somebody else's"),
+            None => "has no address of somebody else's any more".to_owned(),
+        };
+        self.foreign = foreign;
+        self.tell_foreign();
+        Some(line)
+    }
+
+    fn tell_foreign(&mut self) {
+        for interface in self.ports.keys().cloned().collect::<Vec<_>>() {
+            self.give(Input::Foreign { interface, addresses: self.foreign.clone() });
+        }
+    }
+
     fn tell_lost(&mut self, vip: &str, cidr: Cidr) {
         if let Some(interface) = self.interface_of(vip) {
             self.give(Input::AddressLost { interface, cidr });
@@ -199,6 +237,9 @@ impl Node {
         self.router = Some(Router::new(self.settings.clone()));
         self.paused = false;
         self.inbox.clear();
+        self.told.clear();
+        self.refused.clear();
+        self.tell_foreign();
         self.tell_link();
         for (name, up) in self.checks.clone() {
             let number = self.numbers.get(&name).copied();

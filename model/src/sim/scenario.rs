@@ -123,6 +123,7 @@ fn mended(file: Vec<Settings>) -> Vec<Fate> {
     vec![
         Fate::Refuse(false),
         Fate::Cling(false),
+        Fate::Occupy(false),
         Fate::Start,
         Fate::Resume,
         Fate::Reload(file),

@@ -7,7 +7,7 @@ use super::invariants::{Step, check_held};
 use super::network::{Network, reaches};
 use super::node::{Fate, Node};
 use super::rng::Rng;
-use crate::units::Moment;
+use crate::units::{Cidr, Moment};
 use crate::vrrp::{Effect, Event, Input, Received, VipState, packet};
 
 /// Something done to the cluster; machines by their index.
@@ -173,6 +173,9 @@ impl World {
         if let Input::Reload(settings) = &input {
             node.settings.clone_from(settings);
         }
+        if let Input::Foreign { addresses, .. } = &input {
+            node.told.clone_from(addresses);
+        }
         let before = router.status();
         let effects = router.handle(local, input.clone());
         let after = router.status();
@@ -181,6 +184,7 @@ impl World {
             let what = format!("{}: {what}, given {input:?}", node.name);
             return self.violate(what);
         }
+        node.refused = step.refused();
         let mut answers = Vec::new();
         for effect in effects {
             self.mix(n, &effect);
@@ -208,10 +212,13 @@ impl World {
                 None
             }
             Effect::Hold { vip, addresses, .. } => {
-                let refused = node.refuses || !node.link && self.rng.chance(500);
+                let taken = addresses.iter().any(|a| node.foreign.contains(a));
+                let refused = node.refuses || taken || !node.link && self.rng.chance(500);
+                node.refusals += u32::from(refused);
                 // What is refused may have been half done.
                 let stood = if refused { self.rng.index(addresses.len() + 1) } else { addresses.len() };
-                for address in addresses.into_iter().take(stood).map(|a| (vip.clone(), a)) {
+                let free: Vec<Cidr> = addresses.into_iter().filter(|a| !node.foreign.contains(a)).collect();
+                for address in free.into_iter().take(stood).map(|a| (vip.clone(), a)) {
                     node.unseen.remove(&address);
                     node.stuck.remove(&address);
                     node.held.insert(address);

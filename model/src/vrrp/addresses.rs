@@ -1,11 +1,13 @@
 //! Asking the kernel for addresses and to be rid of them, and living with its answers.
 
+use std::collections::BTreeSet;
+
 use super::cause::is_power_of_ten;
 use super::instance::{Instance, State};
 use super::timing;
 use super::turn::Turn;
 use super::{Effect, Event, VipState};
-use crate::units::{Cidr, Moment};
+use crate::units::{Cidr, Moment, Priority};
 
 /// Answers that may be on their way from the driver, which carries out one input's effects before it brings the next:
 /// more than these means that it does not answer, and the oldest are forgotten.
@@ -16,6 +18,14 @@ const PENDING: usize = 16;
 pub(super) struct Refusal {
     pub(super) words: String,
     pub(super) retry_at: Moment,
+}
+
+/// A living worse master is left alone until then: taking over from it failed, and failing again would cost it its
+/// mastership for nothing.
+#[derive(Debug)]
+pub(super) struct Forbearance {
+    pub(super) words: String,
+    pub(super) until: Moment,
 }
 
 /// Addresses that the kernel would not delete, and when it is asked again.
@@ -76,13 +86,15 @@ impl Instance {
         let ours = self.counters.terms;
         match (self.pending.pop_front(), result) {
             (Some(Pending::Hold(term)), Ok(())) if term == ours => {
-                self.refusals = 0;
+                self.forget_refusals();
                 if let State::Master(h) = &mut self.state {
                     h.standing = !self.pending.contains(&Pending::Hold(term));
                 }
             }
             (Some(Pending::Hold(term)), Err(words)) if term == ours && self.name() == VipState::Master => {
                 self.refusals = self.refusals.saturating_add(1);
+                let until = turn.now + timing::preempt_after(self.refusals);
+                self.forbearance = Some(Forbearance { words: words.clone(), until });
                 self.refusal = Some(Refusal { words, retry_at: turn.now + timing::retry_after(self.refusals) });
                 self.assess(turn);
             }
@@ -90,6 +102,31 @@ impl Instance {
             (Some(Pending::Release(addresses)), Ok(())) => self.no_longer_stuck(&addresses),
             (Some(Pending::Hold(_) | Pending::Past) | None, _) => {}
         }
+    }
+
+    /// What the kernel refused before says nothing about the next time.
+    pub(super) fn forget_refusals(&mut self) {
+        self.refusals = 0;
+        self.refusal = None;
+        self.forbearance = None;
+    }
+
+    /// Takes over which addresses of the interface are somebody else's. Where one of ours is free again, the kernel is
+    /// asked at once.
+    pub(super) fn foreign_changed(&mut self, turn: &mut Turn, foreign: BTreeSet<Cidr>) {
+        let freed = |a: &Cidr| self.foreign.contains(a) && !foreign.contains(a);
+        let freed = self.settings.addresses.iter().any(freed);
+        self.foreign = foreign;
+        if freed {
+            self.forget_refusals();
+        }
+        self.assess(turn);
+    }
+
+    /// The first of our addresses that is somebody else's here. The owner of the addresses has them as its own.
+    pub(super) fn taken(&self) -> Option<&Cidr> {
+        let owner = self.settings.priority == Priority::OWNER;
+        self.settings.addresses.iter().find(|a| !owner && self.foreign.contains(a))
     }
 
     /// An address that stays where it must not be answers ARP beside the new master: the kernel is asked again.

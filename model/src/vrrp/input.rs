@@ -1,5 +1,6 @@
 //! What can happen to a router.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::units::{Cidr, InterfaceName};
@@ -45,6 +46,14 @@ pub enum Input {
         interface: InterfaceName,
         /// Which.
         cidr: Cidr,
+    },
+    /// The addresses of our vips that stand on an interface and are somebody else's: all of them, each time one comes
+    /// or goes, and before word of a link that brings some. None that this machine holds: those it makes its own again.
+    Foreign {
+        /// Where.
+        interface: InterfaceName,
+        /// Which.
+        addresses: BTreeSet<Cidr>,
     },
     /// An effect that changes the kernel was carried out ([`super::Effect::Hold`], [`super::Effect::Release`]).
     Done {

@@ -1,10 +1,10 @@
 //! One virtual router's state and the ways between its states. [`Instance::enter_master`] and
 //! [`Instance::leave_master`] own every effect of becoming and of ceasing to be master.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
-use super::addresses::{Pending, Refusal, Stuck};
+use super::addresses::{Forbearance, Pending, Refusal, Stuck};
 use super::anomaly::Anomalies;
 use super::cause::{Drops, is_power_of_ten};
 use super::input::Report;
@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::{Effect, Event, LinkState, Oddity, Settings, VipState, VipStatus};
 use crate::config::{Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Moment, Priority};
+use crate::units::{Centiseconds, Cidr, Moment, Priority};
 
 /// A virtual router.
 #[derive(Debug)]
@@ -36,6 +36,9 @@ pub(super) struct Instance {
     /// Checks that have not reported count as down from here on.
     pub(super) out_of_patience: bool,
     pub(super) refusal: Option<Refusal>,
+    pub(super) forbearance: Option<Forbearance>,
+    /// Addresses on the interface that are somebody else's.
+    pub(super) foreign: BTreeSet<Cidr>,
     /// Holds that the kernel refused in a row.
     pub(super) refusals: u32,
     pub(super) stuck: Option<Stuck>,
@@ -114,6 +117,8 @@ impl Instance {
             why: None,
             out_of_patience: false,
             refusal: None,
+            forbearance: None,
+            foreign: BTreeSet::new(),
             refusals: 0,
             stuck: None,
             pending: VecDeque::new(),
@@ -188,6 +193,11 @@ impl Instance {
                 None => {}
             }
         }
+        if let Some(cidr) = self.taken() {
+            return Some(format!(
+                "{cidr} is on {interface} already and was not put there by hactl: remove it there (hactl plan says whose it is)"
+            ));
+        }
         self.refusal.as_ref().map(|r| format!("the addresses could not be held: {}", r.words))
     }
 
@@ -199,10 +209,12 @@ impl Instance {
 
     /// RFC 9568 §6.4.1: the owner becomes Active at once, everybody else listens.
     fn enter(&mut self, turn: &mut Turn) {
-        if self.priority() == Priority::OWNER && self.unreported().is_none() {
+        let forbearing = self.forbearance.as_ref().is_some_and(|f| f.until > turn.now);
+        if self.priority() == Priority::OWNER && self.unreported().is_none() && !forbearing {
             self.enter_master(turn, "it owns the addresses".into());
         } else {
             let why = match self.state {
+                State::Fault if self.refusals > 0 => "trying again to hold the addresses",
                 State::Fault => "able to hold the addresses again",
                 _ => "started, listening for a master",
             };
@@ -324,7 +336,7 @@ impl Instance {
     pub(super) fn link_changed(&mut self, turn: &mut Turn, link: LinkState) {
         let is_up = |link: &LinkState| matches!(link, LinkState::Up { .. });
         if is_up(&link) && !self.link.as_ref().is_some_and(is_up) {
-            self.refusal = None;
+            self.forget_refusals();
         }
         self.link = Some(link);
         self.assess(turn);
@@ -344,12 +356,19 @@ impl Instance {
         self.state.name()
     }
 
+    /// Why a worse master is left alone, where that is so.
+    fn bears(&self) -> Option<String> {
+        let State::Backup(Listening { preempt_at: Some(_), .. }) = self.state else { return None };
+        let words = &self.forbearance.as_ref()?.words;
+        Some(format!("taking over from a living master has to wait, the addresses could not be held: {words}"))
+    }
+
     pub(super) fn status(&self) -> VipStatus {
         let (s, c) = (&self.settings, &self.counters);
         VipStatus {
             vip: s.name.clone(),
             state: self.name(),
-            why: self.why.clone(),
+            why: self.why.clone().or_else(|| self.bears()),
             since: self.since,
             became_master: c.terms,
             priority: self.priority(),

@@ -31,6 +31,7 @@ impl Instance {
         let (source, advert) = heard;
         let (own, preempt, interval) = (self.priority(), self.preempt(), self.interval_of(advert));
         let down = self.down_interval(interval);
+        let forbearance = self.forbearance.as_ref().map(|f| f.until).filter(|until| *until > now);
         let State::Backup(l) = &mut self.state else { return };
         let silence = match self.heard {
             Some((_, priority, at)) if priority != 0 => now.since(at),
@@ -45,13 +46,14 @@ impl Instance {
             return;
         }
         let worse = advert.priority < own.get();
-        match preempt {
+        match (preempt, forbearance) {
             // RFC 9568 §6.4.2: discarded, so that the timer runs out and the election is ours.
-            Preempt::Immediately if worse => return,
+            (Preempt::Immediately, None) if worse => return,
+            (Preempt::Immediately, Some(until)) if worse => l.preempt_at = Some(until),
             // With the skew of every election, so that of several that waited the best alone takes over.
-            Preempt::After(delay) if worse => {
+            (Preempt::After(delay), until) if worse => {
                 let skew = timing::skew_time(self.settings.version, own, interval);
-                l.preempt_at.get_or_insert(now + delay + skew);
+                l.preempt_at.get_or_insert((now + delay + skew).max(until.unwrap_or(now)));
             }
             _ => l.preempt_at = None,
         }

@@ -24,6 +24,9 @@ impl Instance {
     /// Second pass: takes the new settings over in place, without leaving mastership.
     pub(super) fn adopt(&mut self, turn: &mut Turn, new: Settings) {
         let old = std::mem::replace(&mut self.settings, new);
+        if old.addresses != self.settings.addresses {
+            self.forget_refusals();
+        }
         // A check that is new has its own time to report, and makes no master step down meanwhile.
         self.out_of_patience = false;
         let advertise = self.settings.advertise;

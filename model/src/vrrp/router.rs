@@ -8,7 +8,7 @@ use super::input::Report;
 use super::instance::Instance;
 use super::turn::Turn;
 use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet, timing};
-use crate::units::{InterfaceName, Moment, Vrid};
+use crate::units::{Cidr, InterfaceName, Moment, Vrid};
 
 /// The virtual routers of one machine and what they know of it. Effects come in the order in which they are to be
 /// carried out; a vip's state changes nowhere else.
@@ -25,6 +25,7 @@ pub struct Router {
     due: BTreeSet<(Moment, Id)>,
     /// Kept over reloads: what the driver said once, it need not say again.
     links: BTreeMap<InterfaceName, LinkState>,
+    foreign: BTreeMap<InterfaceName, BTreeSet<Cidr>>,
     checks: BTreeMap<String, Report>,
     /// Packets for none of our virtual routers, by interface.
     strangers: BTreeMap<InterfaceName, Drops>,
@@ -62,6 +63,12 @@ impl Router {
                 for id in self.on(&interface) {
                     self.with(id, |i| i.restore(&mut turn, cidr));
                 }
+            }
+            Input::Foreign { interface, addresses } => {
+                for id in self.on(&interface) {
+                    self.with(id, |i| i.foreign_changed(&mut turn, addresses.clone()));
+                }
+                self.foreign.insert(interface, addresses);
             }
             Input::Done { vip, result } => {
                 if let Some(id) = self.by_name.get(&vip).or(self.departed.get(&vip)).copied() {
@@ -215,6 +222,7 @@ impl Router {
         let used = &self.by_vrid;
         self.strangers.retain(|interface, _| used.contains_key(interface));
         self.links.retain(|interface, _| used.contains_key(interface));
+        self.foreign.retain(|interface, _| used.contains_key(interface));
     }
 
     fn change(&mut self, turn: &mut Turn, change: (Id, Settings)) {
@@ -234,6 +242,7 @@ impl Router {
         let mut instance = Instance::new(new, now);
         let settings = &instance.settings;
         instance.link = self.links.get(&settings.interface).cloned();
+        instance.foreign = self.foreign.get(&settings.interface).cloned().unwrap_or_default();
         instance.checks = self.known(settings);
         self.by_name.insert(settings.name.clone(), id);
         self.by_vrid.entry(settings.interface.clone()).or_default().insert(settings.vrid, id);

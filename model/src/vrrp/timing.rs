@@ -18,6 +18,12 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause: people who repaired the cause do not wait longer than this.
 const RETRY_MOST: Duration = Duration::from_secs(16);
 
+/// First time that a living worse master is left alone after the kernel refused the addresses that were taken from it.
+const FORBEAR_FIRST: Duration = Duration::from_secs(10);
+
+/// Longest such time: a master that loses its vip for nothing every ten minutes is one that people still repair in time.
+const FORBEAR_MOST: Duration = Duration::from_secs(600);
+
 /// How much sooner a better router wakes: (256 − priority) / 256 of a second in version 2 (RFC 3768 §6.1) and of the
 /// master's advert interval in version 3 (RFC 9568 §6.1).
 pub fn skew_time(version: Version, priority: Priority, interval: Centiseconds) -> Duration {
@@ -57,8 +63,16 @@ pub fn is_wink(asleep: Duration) -> bool {
 
 /// Pause before the kernel is asked again, after `failures` refusals in a row: doubling, bounded.
 pub fn retry_after(failures: u32) -> Duration {
-    let doubled = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(8));
-    doubled.min(RETRY_MOST)
+    doubled(RETRY_FIRST, failures).min(RETRY_MOST)
+}
+
+/// How long a living worse master is left alone after `failures` refusals in a row: doubling, bounded.
+pub fn preempt_after(failures: u32) -> Duration {
+    doubled(FORBEAR_FIRST, failures).min(FORBEAR_MOST)
+}
+
+fn doubled(first: Duration, failures: u32) -> Duration {
+    first.saturating_mul(1 << failures.saturating_sub(1).min(8))
 }
 
 /// A silence in thousandths of the down interval.
@@ -109,6 +123,8 @@ mod tests {
         let pauses: Vec<u64> = (1..8).map(|n| retry_after(n).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 16, 16]);
         assert_eq!(retry_after(u32::MAX), RETRY_MOST);
+        let pauses: Vec<u64> = (1..9).map(|n| preempt_after(n).as_secs()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 600, 600]);
     }
 
     #[test]

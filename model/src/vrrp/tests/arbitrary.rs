@@ -64,6 +64,10 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => noise,
         4 => done,
         1 => (50u8..53).prop_map(|n| Input::AddressLost { interface: eth0(), cidr: cidr(&format!("192.0.2.{n}/24")) }),
+        1 => prop::collection::btree_set(50u8..53, 0..3).prop_map(|set| {
+            let addresses = set.into_iter().map(|n| cidr(&format!("192.0.2.{n}/24"))).collect();
+            Input::Foreign { interface: eth0(), addresses }
+        }),
         1 => any_settings().prop_map(Input::Reload),
     ]
 }

@@ -56,6 +56,96 @@ fn a_refused_hold_is_fault_with_the_kernels_words_and_is_tried_again_ever_later(
     assert_eq!(bench.state(), VipState::Master);
 }
 
+fn foreign(addresses: &[&str]) -> Input {
+    Input::Foreign { interface: eth0(), addresses: addresses.iter().map(|a| cidr(a)).collect() }
+}
+
+#[test]
+fn an_address_that_is_somebody_elses_is_fault_at_once_and_for_as_long_as_it_is_there() {
+    let mut bench = Bench::new(vec![settings()]);
+    bench.give(foreign(&["192.0.2.50/24"]));
+    assert!(kinds(&bench.link_up()).is_empty());
+    assert_eq!((bench.state(), bench.router.deadline()), (VipState::Fault, None));
+    assert!(bench.status().why.unwrap().starts_with("192.0.2.50/24 is on eth0 already"));
+    for _ in 0..100 {
+        assert!(kinds(&bench.hear(PEER, 50)).is_empty());
+        bench.wait(1_000);
+    }
+    bench.give(foreign(&[]));
+    assert_eq!((bench.state(), bench.status().why), (VipState::Backup, None));
+    bench.wait(4_000);
+    assert_eq!((bench.state(), bench.status().became_master), (VipState::Master, 1));
+}
+
+#[test]
+fn a_foreign_address_that_is_not_of_the_vip_or_is_its_owners_changes_nothing() {
+    let mut bench = Bench::master(settings());
+    assert!(bench.give(foreign(&["192.0.2.51/24", "192.0.2.50/32"])).is_empty());
+    let mut bench = Bench::new(vec![Settings { priority: Priority::OWNER, ..settings() }]);
+    bench.give(foreign(&["192.0.2.50/24"]));
+    bench.link_up();
+    assert_eq!(bench.state(), VipState::Master);
+}
+
+#[test]
+fn a_reload_that_brings_an_address_which_is_somebody_elses_is_fault_without_asking_the_kernel() {
+    let mut bench = Bench::master(settings());
+    bench.give(foreign(&["192.0.2.51/24"]));
+    let addresses = vec![cidr("192.0.2.50/24"), cidr("192.0.2.51/24")];
+    let effects = bench.give(Input::Reload(vec![Settings { addresses, ..settings() }]));
+    assert_eq!(kinds(&effects), ["advert 0", "release 192.0.2.50/24 192.0.2.51/24"]);
+    bench.give(Input::Reload(vec![settings()]));
+    assert_eq!(bench.state(), VipState::Backup);
+}
+
+/// Becomes master, hears a worse one every second otherwise; when it took over, for so many seconds.
+fn takeovers(bench: &mut Bench, seconds: u64) -> Vec<u64> {
+    let mut taken = Vec::new();
+    for second in 0..seconds {
+        let before = bench.status().became_master;
+        bench.hear(PEER, 50);
+        bench.wait(1_000);
+        if bench.status().became_master > before {
+            taken.push(second);
+        }
+    }
+    taken
+}
+
+#[test]
+fn who_is_refused_takes_over_from_a_living_worse_master_ever_more_seldom() {
+    for preempt in [Preempt::Immediately, Preempt::After(Duration::from_secs(2))] {
+        let mut bench = Bench::up(Settings { preempt, ..settings() });
+        bench.refuse = Some("Operation not permitted".into());
+        let taken = takeovers(&mut bench, 2_000);
+        let pauses: Vec<u64> = taken.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (pause, least) in pauses.iter().zip([10, 20, 40, 80, 160, 320, 600, 600]) {
+            assert!((least..=least + 5).contains(pause), "{taken:?}");
+        }
+        assert!(bench.status().why.unwrap().contains("Operation not permitted"));
+    }
+}
+
+#[test]
+fn who_was_refused_takes_over_at_once_when_the_worse_master_dies_and_is_as_before_when_the_kernel_obeys() {
+    let mut bench = Bench::up(settings());
+    bench.refuse = Some("Operation not permitted".into());
+    takeovers(&mut bench, 300);
+    bench.refuse = None;
+    bench.wait(4_000);
+    assert_eq!(bench.state(), VipState::Master);
+    bench.hear(PEER, 200);
+    assert!(takeovers(&mut bench, 10).len() == 1, "it preempts at once");
+}
+
+#[test]
+fn the_owner_forbears_too() {
+    let mut bench = Bench::new(vec![Settings { priority: Priority::OWNER, ..settings() }]);
+    bench.refuse = Some("Operation not permitted".into());
+    bench.link_up();
+    assert!((6..9).contains(&takeovers(&mut bench, 2_000).len()));
+}
+
 #[test]
 fn what_cannot_be_released_is_tried_again_and_told_of() {
     let mut bench = Bench::master(settings());
