@@ -103,6 +103,45 @@ fn a_file_that_vanishes_changes_nothing_and_is_named_at_the_next_reload() {
     assert!(holding.wait(1, true, PATIENCE), "nobody took over");
 }
 
+/// What `status` says on a machine.
+fn status(cluster: &Cluster, machine: usize) -> String {
+    let mut status = Command::new(env!("CARGO_BIN_EXE_hactl"));
+    status.arg("--state").arg(cluster.state(machine)).arg("status");
+    let output = cluster.segment.machine(machine).run(|| status.output()).unwrap().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_foreign_copy_of_the_address_on_the_better_machine_never_deposes_the_holder() {
+    let mut cluster = Cluster::new([Hactl; 2], SETUP);
+    let holding = Holding::watch(&cluster.segment, 2, &Setup::address(0));
+    let links = cluster.segment.machine(0).links().unwrap();
+    cluster.start(1);
+    assert!(holding.wait(1, true, PATIENCE), "{}", cluster.daemon(1).output.text());
+    let copy = format!("{}/32", Setup::address(0));
+    links.address("eth0", copy.parse().unwrap()).unwrap();
+    cluster.start(0);
+    let wait = |cluster: &mut Cluster, to: &str, patience| {
+        let says = format!(r#""to":"{to}""#);
+        cluster.daemon(0).output.wait(patience, |lines| lines.iter().any(|l| l.1.contains(&says)).then_some(()))
+    };
+    assert!(wait(&mut cluster, "FAULT", PATIENCE).is_some(), "{}", cluster.daemon(0).output.text());
+    // For 30 adverts nobody moves.
+    assert!(wait(&mut cluster, "MASTER", Duration::from_secs(3)).is_none(), "{}", cluster.daemon(0).output.text());
+    assert!(wait(&mut cluster, "BACKUP", Duration::ZERO).is_none(), "{}", cluster.daemon(0).output.text());
+    let why = format!("{copy} is on eth0 already and was not put there by hactl");
+    assert!(status(&cluster, 0).contains(&why), "{}", status(&cluster, 0));
+    assert_eq!(holding.changes(1).len(), 1, "{}", cluster.daemon(1).output.text());
+    let mut ip = Command::new("ip");
+    let removal = cluster.segment.machine(0).run(|| ip.args(["addr", "del", &copy, "dev", "eth0"]).status());
+    assert!(removal.unwrap().unwrap().success());
+    assert!(wait(&mut cluster, "MASTER", PATIENCE).is_some(), "{}", cluster.daemon(0).output.text());
+    assert!(holding.wait(0, true, PATIENCE) && holding.wait(1, false, PATIENCE));
+    let deadline = Instant::now() + PATIENCE;
+    while status(&cluster, 0).contains("there already") && Instant::now() < deadline {}
+    assert!(!status(&cluster, 0).contains("already"), "{}", status(&cluster, 0));
+}
+
 /// What `plan` says on a machine with the addresses 10.77.0.1 and 10.77.0.9, where these are the peers'.
 fn plan_with_peers(peers: &str) -> (Option<i32>, String) {
     let segment = Segment::new(1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use model::units::{Cidr, InterfaceName, Moment};
+use model::units::{Cidr, InterfaceName, Moment, Priority};
 use model::vrrp::{Effect, Event, Settings};
 use tokio::sync::mpsc;
 
@@ -26,6 +26,8 @@ pub(super) struct Hands {
     stale: BTreeSet<Ipv4Addr>,
     /// What is held: for which vip.
     held: BTreeMap<(InterfaceName, Cidr), String>,
+    /// Addresses of vips whose owner this machine is: it may have them as its own, without our mark.
+    owned: BTreeSet<(InterfaceName, Cidr)>,
     /// Index of the link that an interface's addresses were last put on: it may lose its name while it is up.
     links: BTreeMap<InterfaceName, u32>,
     /// A vip of each interface, to speak of where a failure is the interface's.
@@ -45,6 +47,7 @@ impl Hands {
             gated: BTreeSet::new(),
             stale: BTreeSet::new(),
             held: BTreeMap::new(),
+            owned: BTreeSet::new(),
             links: BTreeMap::new(),
             vips: BTreeMap::new(),
             mute: BTreeSet::new(),
@@ -56,6 +59,7 @@ impl Hands {
     pub fn settle(&mut self, routers: &[Settings], gated: BTreeSet<Ipv4Addr>) {
         self.vips = routers.iter().rev().map(|s| (s.interface.clone(), s.name.clone())).collect();
         self.gated = gated;
+        self.owned = owned(routers);
         self.distrust_connections();
     }
 
@@ -76,8 +80,9 @@ impl Hands {
     }
 
     /// Until the reload is done, what loses its service is still shut when it is released.
-    pub fn widen(&mut self, gated: &BTreeSet<Ipv4Addr>) {
+    pub fn widen(&mut self, routers: &[Settings], gated: &BTreeSet<Ipv4Addr>) {
         self.gated.extend(gated);
+        self.owned.extend(owned(routers));
     }
 
     /// The vip that holds this address here.
@@ -96,7 +101,7 @@ impl Hands {
             }
             Effect::Hold { vip, interface, addresses } => {
                 let port = machine.port(&interface).ok_or_else(|| absent(&interface));
-                let done = port.and_then(|port| self.hold(port, &interface, &addresses));
+                let done = port.and_then(|port| self.hold((machine, port), &interface, &addresses));
                 if done.is_ok() {
                     self.held.extend(addresses.iter().map(|c| ((interface.clone(), *c), vip.clone())));
                 }
@@ -151,6 +156,9 @@ impl Hands {
 
     /// Puts our mark back on an address that we hold and somebody replaced.
     pub fn mark_again(&mut self, now: Moment, machine: &Machine, (interface, cidr): (InterfaceName, Cidr)) {
+        if self.owned.contains(&(interface.clone(), cidr)) {
+            return;
+        }
         let Some(vip) = self.holder(&interface, cidr).cloned() else { return };
         let Some(port) = machine.port(&interface) else { return };
         let event = match self.hot.mark_again(port, &cidr) {
@@ -185,7 +193,12 @@ impl Hands {
         self.tell(DriverEvent::Router { at, event: Event::Warning { vip, what } });
     }
 
-    fn hold(&mut self, port: Port, interface: &InterfaceName, addresses: &[Cidr]) -> Result<(), String> {
+    fn hold(
+        &mut self,
+        (machine, port): (&Machine, Port),
+        interface: &InterfaceName,
+        addresses: &[Cidr],
+    ) -> Result<(), String> {
         // What is held already keeps its connections.
         let held = |c: &Cidr| self.held.contains_key(&(interface.clone(), *c));
         let new = self.gated_of(addresses.iter().filter(|c| !held(c)));
@@ -195,7 +208,12 @@ impl Hands {
             self.stale.retain(|a| !stale.contains(a));
         }
         self.links.insert(interface.clone(), port.index);
-        self.hot.hold(port, addresses, &new).map_err(|e| e.to_string())
+        let asked = addresses.iter().copied().filter(|c| self.owned.contains(&(interface.clone(), *c))).collect();
+        let own = machine.foreign(interface, &asked);
+        let others: Vec<Cidr> = addresses.iter().filter(|c| !own.contains(c)).copied().collect();
+        self.hot.hold(port, &others, &new).map_err(|e| e.to_string())?;
+        self.hot.announce(port, &Vec::from_iter(own));
+        Ok(())
     }
 
     fn release(&mut self, machine: &Machine, interface: &InterfaceName, addresses: &[Cidr]) -> Result<(), String> {
@@ -234,6 +252,11 @@ impl Hands {
             });
         }
     }
+}
+
+fn owned(routers: &[Settings]) -> BTreeSet<(InterfaceName, Cidr)> {
+    let owner = routers.iter().filter(|s| s.priority == Priority::OWNER);
+    owner.flat_map(|s| s.addresses.iter().map(|cidr| (s.interface.clone(), *cidr))).collect()
 }
 
 fn absent(interface: &InterfaceName) -> String {

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use model::units::{InterfaceName, Moment};
-use model::vrrp::{Event, Input, LinkState, Received, Router};
+use model::units::{Cidr, InterfaceName, Moment};
+use model::vrrp::{Effect, Event, Input, LinkState, Received, Router};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -51,8 +51,9 @@ pub(super) struct Driver {
     tables: Option<TableWatch>,
     timer: Timer,
     commands: mpsc::Receiver<Command>,
-    /// Interfaces of the vips and what the router was told of each; `None` before it was told anything.
-    interfaces: BTreeMap<InterfaceName, Option<LinkState>>,
+    interfaces: BTreeMap<InterfaceName, Told>,
+    /// Where addresses were released: what stands there under a name of ours is somebody else's from then on.
+    released: BTreeSet<InterfaceName>,
     unjoined: BTreeSet<u32>,
     answers: VecDeque<Input>,
     now: Moment,
@@ -60,6 +61,16 @@ pub(super) struct Driver {
     realtime: bool,
     /// More waits than one turn takes.
     busy: bool,
+}
+
+/// An interface of the vips, and what the router was told of it.
+#[derive(Default)]
+struct Told {
+    /// `None` before it was told anything.
+    state: Option<LinkState>,
+    foreign: BTreeSet<Cidr>,
+    /// Addresses of the vips there.
+    wanted: BTreeSet<Cidr>,
 }
 
 impl Driver {
@@ -85,6 +96,7 @@ impl Driver {
         }
         let mut driver = Driver {
             interfaces,
+            released: BTreeSet::new(),
             router: Router::new(settings.routers),
             hands,
             watch,
@@ -160,6 +172,9 @@ impl Driver {
         if self.router.deadline().is_some_and(|at| at <= self.now) {
             self.feed(Some(Input::Tick));
         }
+        for interface in std::mem::take(&mut self.released) {
+            self.look_at(&interface);
+        }
         // A portion a turn: packets and timers come in between.
         self.busy |= !self.busy && self.hands.forget_stale(self.now);
         ControlFlow::Continue(())
@@ -171,6 +186,9 @@ impl Driver {
         for _ in 0..ANSWERS {
             let Some(input) = self.answers.pop_front() else { return };
             for effect in self.router.handle(self.now, input) {
+                if let Effect::Release { interface, .. } = &effect {
+                    self.released.insert(interface.clone());
+                }
                 if let Some((vip, result)) = self.hands.perform(self.now, self.watch.machine(), effect) {
                     // Changing the kernel took time.
                     self.now = clock::now();
@@ -219,10 +237,17 @@ impl Driver {
     /// Tells the router of an interface where it is not what it was.
     fn look_at(&mut self, interface: &InterfaceName) {
         self.join();
-        let state = self.watch.machine().state(interface);
         let Some(told) = self.interfaces.get_mut(interface) else { return };
-        if told.as_ref() != Some(&state) {
-            *told = Some(state.clone());
+        let state = self.watch.machine().state(interface);
+        let mut foreign = self.watch.machine().foreign(interface, &told.wanted);
+        // One that is held is made ours again.
+        foreign.retain(|cidr| self.hands.holder(interface, *cidr).is_none());
+        let news = (told.foreign != foreign, told.state.as_ref() != Some(&state));
+        (told.foreign, told.state) = (foreign.clone(), Some(state.clone()));
+        if news.0 {
+            self.feed(Some(Input::Foreign { interface: interface.clone(), addresses: foreign }));
+        }
+        if news.1 {
             self.feed(Some(Input::Link { interface: interface.clone(), state }));
         }
     }
@@ -300,13 +325,21 @@ impl Driver {
     }
 
     fn reload(&mut self, settings: DriverSettings) {
-        self.hands.widen(&settings.gated);
+        self.hands.widen(&settings.routers, &settings.gated);
         let mut told = std::mem::replace(&mut self.interfaces, interfaces(&settings));
-        for (name, state) in &mut self.interfaces {
-            *state = told.remove(name).flatten();
+        for (name, new) in &mut self.interfaces {
+            if let Some(old) = told.remove(name) {
+                (new.state, new.foreign) = (old.state, old.foreign);
+                // Until the reload is done, what is no longer wanted is still looked at.
+                new.wanted.extend(old.wanted);
+            }
         }
         self.look_at_links();
         self.feed(Some(Input::Reload(settings.routers.clone())));
+        let mut wanted = interfaces(&settings);
+        for (name, told) in &mut self.interfaces {
+            told.wanted = wanted.remove(name).unwrap_or_default().wanted;
+        }
         self.hands.settle(&settings.routers, settings.gated);
         self.hands.set_gate(self.now);
     }
@@ -324,8 +357,12 @@ impl Driver {
 }
 
 /// Interfaces of the vips, of which nothing was told yet.
-fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Option<LinkState>> {
-    settings.routers.iter().map(|s| (s.interface.clone(), None)).collect()
+fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Told> {
+    let mut interfaces: BTreeMap<InterfaceName, Told> = BTreeMap::new();
+    for s in &settings.routers {
+        interfaces.entry(s.interface.clone()).or_default().wanted.extend(&s.addresses);
+    }
+    interfaces
 }
 
 /// What the thread waits for.

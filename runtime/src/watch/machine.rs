@@ -1,9 +1,9 @@
 //! Links and IPv4 addresses as the events leave them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::observed::OUR_MARK;
-use model::units::InterfaceName;
+use model::units::{Cidr, InterfaceName};
 use model::vrrp::LinkState;
 
 use super::Seen;
@@ -65,6 +65,14 @@ impl Machine {
                 LinkState::Up { primary: others.next().map(|a| a.address) }
             }
         }
+    }
+
+    /// Those of the wanted addresses that stand on an interface without our mark.
+    pub fn foreign(&self, name: &InterfaceName, wanted: &BTreeSet<Cidr>) -> BTreeSet<Cidr> {
+        let index = self.links.iter().find(|(_, link)| link.name == *name).map(|(index, _)| index);
+        let addresses = index.and_then(|index| self.addresses.get(index)).into_iter().flatten();
+        let others = addresses.filter(|a| a.mark != OUR_MARK).filter_map(Standing::cidr);
+        others.filter(|cidr| wanted.contains(cidr)).collect()
     }
 
     /// Takes in one event or one entry of a dump and says what it changed.

@@ -35,6 +35,45 @@ fn a_link_that_is_made_anew_again_and_again_ends_with_the_address_on_the_last() 
 }
 
 #[test]
+fn an_address_of_somebody_elses_is_fault_from_the_start_until_it_is_gone() {
+    let segment = Segment::new();
+    let mut b = segment.start(1, only(settings(100)));
+    b.becomes(VipState::Master);
+    segment.sh(0, "ip addr add 10.7.0.100/24 dev eth0");
+    let mut a = segment.start(0, only(settings(200)));
+    a.becomes(VipState::Fault);
+    let why = a.status().vips[0].why.clone().unwrap();
+    assert!(why.starts_with("10.7.0.100/24 is on eth0 already"), "{why}");
+    // A reload that goes without it, and back.
+    let others = vec!["10.7.0.101/24".parse().unwrap()];
+    a.handle.send(Command::Reload(only(Settings { addresses: others, ..settings(200) }))).unwrap();
+    a.becomes(VipState::Master);
+    a.handle.send(Command::Reload(only(settings(200)))).unwrap();
+    a.becomes(VipState::Fault);
+    assert!(segment.has(0, "10.7.0.100/24") && !segment.has(0, "10.7.0.101/24"));
+    segment.sh(0, "ip addr del 10.7.0.100/24 dev eth0");
+    a.becomes(VipState::Backup);
+    a.becomes(VipState::Master);
+    b.becomes(VipState::Backup);
+    a.stop();
+    b.becomes(VipState::Master);
+    b.stop();
+}
+
+#[test]
+fn the_owner_of_an_address_is_master_with_its_own_and_keeps_it_as_it_is() {
+    let segment = Segment::new();
+    let mine = Settings { addresses: vec!["10.7.0.1/24".parse().unwrap()], ..settings(255) };
+    let mut a = segment.start(0, only(mine));
+    a.becomes(VipState::Master);
+    assert_eq!(a.state(), VipState::Master);
+    // Its lifetime: an event that must not make it ours.
+    segment.sh(0, "ip addr change 10.7.0.1/24 dev eth0 valid_lft 1000 preferred_lft 1000");
+    a.stop();
+    assert!(segment.has(0, "10.7.0.1/24"));
+}
+
+#[test]
 fn a_handle_that_is_dropped_leaves_no_address_behind() {
     let segment = Segment::new();
     let mut a = segment.start(0, only(settings(200)));
