@@ -164,3 +164,11 @@ fn every_mistake_of_a_file_is_told_in_one_run() {
 fn the_text_of_a_source_is_not_in_its_debug_form() {
     assert_eq!(format!("{:?}", source("auth-pass \"hunter2\"")), "ha.kdl (19 bytes)");
 }
+
+#[test]
+fn a_yaml_list_of_peers_is_told_to_be_a_node_for_each() {
+    let text = "cluster \"c\"\npeers:\n  - name: a\n";
+    let parsed = parse(&[Source { name: "ha.kdl".into(), text: text.into() }]);
+    let helps: Vec<&String> = parsed.diagnostics.iter().flat_map(|d| &d.help).collect();
+    assert!(helps.iter().any(|help| *help == "write `peer \"NAME\"` for each of them"), "{helps:?}");
+}

@@ -62,10 +62,15 @@ impl Scanner<'_> {
         let value = self.cut(colon + 1..self.line_end(colon)).trim();
         let value = value.split(" //").next().unwrap_or_default().trim_end();
         let value = if self.node.secret { "…" } else { value };
+        let singular = name.strip_suffix('s').filter(|one| matches!(*one, "peer" | "vip" | "service" | "check"));
+        let help = match singular {
+            Some(one) if value.is_empty() => format!("write `{one} \"NAME\"` for each of them"),
+            _ => format!("write `{}`", format!("{name} {}", quote_if_needed(value)).trim_end()),
+        };
         self.wrong(
             Diagnostic::error(codes::COLON, format!("no colon stands after the name of a node, as after {name}"))
                 .at(self.span(colon..colon + 1), "as in YAML")
-                .help(format!("write `{}`", format!("{name} {}", quote_if_needed(value)).trim_end())),
+                .help(help),
         );
         self.repair(colon..colon + 1, " ");
         self.at = colon + 1;
