@@ -168,7 +168,7 @@ impl Instance {
         }
         self.counters.restored += 1;
         self.hold(turn, vec![cidr]);
-        let what = format!("{cidr} on {} was removed by someone else", self.settings.interface);
+        let what = format!("{cidr} on {} was removed by someone else, and is put back", self.settings.interface);
         turn.tell(Event::Restored { vip: self.settings.name.clone(), what });
     }
 }

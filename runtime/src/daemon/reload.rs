@@ -80,8 +80,8 @@ impl Daemon {
             Ok(Some(Outcome::Tried(tried, notes))) => {
                 self.note(Look::All, &tried, &notes);
                 let steps: Vec<StepResult> = tried.iter().map(Tried::result).collect();
-                self.install(&before);
-                return self.done(steps);
+                self.install();
+                return self.done(steps, before.desired.fingerprint == self.setup.desired.fingerprint);
             }
             Ok(Some(Outcome::Busy)) => "an apply or destroy is at work".to_owned(),
             Ok(Some(Outcome::Blind(e))) => e.to_string(),
@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     /// Hands the new setting to everything that runs by it.
-    fn install(&mut self, before: &Setup) {
+    fn install(&mut self) {
         // Its end shows in the events.
         let _ = self.driver.send(Command::Reload(self.setup.driver.clone()));
         let new = self.watches.set(self.setup.watches.clone());
@@ -110,17 +110,15 @@ impl Daemon {
             };
         }
         self.sysctls.watch(self.setup.desired.sysctls.keys());
-        if before.desired.fingerprint == self.setup.desired.fingerprint {
-            tracing::info!("reloaded: the file says what it said before");
-        }
     }
 
-    fn done(&mut self, steps: Vec<StepResult>) -> Reply {
+    fn done(&mut self, steps: Vec<StepResult>, same: bool) -> Reply {
         self.state.refused = None;
         for step in steps.iter().filter(|step| step.error.is_none()) {
             tracing::info!("reload: {}", step.object);
         }
-        tracing::info!("reloaded {}", self.setup.path.display());
+        let same = if same { ": it says what it said before" } else { "" };
+        tracing::info!("reloaded {}{same}", self.setup.path.display());
         self.say(&Said::Reloaded { steps: steps.len() });
         Reply::Reloaded { steps }
     }

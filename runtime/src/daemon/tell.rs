@@ -146,7 +146,16 @@ pub(super) fn log(event: &Event) {
             tracing::warn!("{subject}: packets from {source} dropped ({cause}), {count} so far");
         }
         Event::Warning { vip, what } => tracing::warn!("vip.{vip}: {what}"),
-        Event::Restored { vip, what } => tracing::warn!("{vip}: somebody else changed what is ours: {what}"),
+        Event::Restored { vip, what } => tracing::warn!("{}somebody else changed what is ours: {what}", subject(vip)),
+    }
+}
+
+/// The front of a line: a vip by its name, an object of the file as it is, and nothing for a sysctl, which the line names.
+fn subject(of: &str) -> String {
+    match of {
+        "" | "sysctl" => String::new(),
+        object if object.contains('.') => format!("{object}: "),
+        vip => format!("vip.{vip}: "),
     }
 }
 
@@ -156,5 +165,16 @@ fn word(state: VipState) -> &'static str {
         VipState::Backup => "BACKUP",
         VipState::Master => "MASTER",
         VipState::Fault => "FAULT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_begins_with_its_object_in_one_form() {
+        let fronts = ["site", "vip.site", "service.web", "sysctl", ""].map(subject);
+        assert_eq!(fronts, ["vip.site: ", "vip.site: ", "service.web: ", "", ""]);
     }
 }

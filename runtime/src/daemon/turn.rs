@@ -235,9 +235,11 @@ impl Daemon {
                 SETTLE
             }
             Ok(Outcome::Blind(e)) => {
-                self.trouble(&format!("the machine cannot be compared with the file: {e}"));
+                let help = e.help().join("; ");
+                self.trouble(&format!("the machine cannot be compared with the file: {e}; {help}"));
                 self.want(cause);
-                AGAIN
+                self.retry = (self.retry * 2).clamp(AGAIN, LOOK);
+                self.retry
             }
             Err(_) => {
                 self.trouble("a look at the machine panicked; it is tried again");
@@ -364,7 +366,7 @@ impl Daemon {
         let word = if up { "UP" } else { "DOWN" };
         match subject {
             Subject::Check(check) => {
-                tracing::info!("check {check} is {word}: {why}");
+                turned(up, &format!("check {check} is {word}: {why}"));
                 // Its end shows in the events.
                 let _ = self.driver.send(Command::Check { name: check.clone(), up });
                 self.say(&Said::Check { check, up, why });
@@ -382,7 +384,7 @@ impl Daemon {
                     let (map, slots) = (rules::slots_map(&service), rules::slots(desired, &down));
                     let _ = self.driver.send(Command::Slots { map, slots, gone });
                 }
-                tracing::info!("service.{service} backend {backend} is {word}: {why}");
+                turned(up, &format!("service.{service} backend {backend} is {word}: {why}"));
                 self.say(&Said::Backend { service, backend, up, why });
             }
         }
@@ -448,6 +450,11 @@ impl Daemon {
         self.driver.join()?;
         Err(driver::DriverError::Panicked("it ended unasked".into()).into())
     }
+}
+
+/// What goes down needs an eye.
+fn turned(up: bool, what: &str) {
+    if up { tracing::info!("{what}") } else { tracing::warn!("{what}") }
 }
 
 /// The end of the work that is under way; never, where there is none.

@@ -162,7 +162,7 @@ impl Hands {
         let Some(vip) = self.holder(&interface, cidr).cloned() else { return };
         let Some(port) = machine.port(&interface) else { return };
         let event = match self.hot.mark_again(port, &cidr) {
-            Ok(()) => Event::Restored { vip, what: format!("the mark of {cidr} on {interface}") },
+            Ok(()) => Event::Restored { vip, what: format!("the mark of {cidr} on {interface} is put back") },
             Err(e) => Event::Warning { vip, what: e.to_string() },
         };
         self.tell(DriverEvent::Router { at: now, event });
