@@ -65,6 +65,15 @@ fn a_text_above_the_limit_is_not_parsed() {
 }
 
 #[test]
+fn a_node_with_endless_values_is_not_parsed() {
+    for values in ["x ", "a=1 ", "\"x\" ", "1 "] {
+        let parsed = parse(&[source(&format!("cluster \"c\"\nprocess {}\n", values.repeat(200_000)))]);
+        assert!(parsed.diagnostics.iter().any(|d| d.code == codes::TOO_LARGE), "{values}");
+        assert!(parsed.diagnostics.len() < 3, "{values}");
+    }
+}
+
+#[test]
 fn every_code_is_of_its_own_and_has_a_meaning() {
     let mut seen = std::collections::BTreeSet::new();
     for (code, meaning) in codes::TABLE {

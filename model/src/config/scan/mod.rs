@@ -13,6 +13,9 @@ use super::{Diagnostic, Span, codes};
 
 /// The deepest nesting that is parsed; kdl recurses, and the language needs 3.
 pub(super) const DEPTH_LIMIT: usize = 64;
+/// The most values and properties of one node: kdl's time grows with their square, and a node of the language has a
+/// word for each peer at most.
+const ENTRIES_LIMIT: usize = 1024;
 /// Mistakes of form after which a text is no longer taken for this language.
 const MISTAKES_LIMIT: usize = 100;
 
@@ -51,9 +54,12 @@ struct Node {
     annotated: bool,
     /// `/-` stands before what comes next.
     dashed: bool,
+    /// Values and properties so far.
+    entries: usize,
 }
 
-const FRESH: Node = Node { name: None, secret: false, last: Last::Nothing, annotated: false, dashed: false };
+const FRESH: Node =
+    Node { name: None, secret: false, last: Last::Nothing, annotated: false, dashed: false, entries: 0 };
 
 /// An open block.
 #[derive(Clone)]
@@ -210,6 +216,15 @@ impl<'t> Scanner<'t> {
             self.node.name = Some(range);
             self.node.last = Last::Name;
             return;
+        }
+        self.node.entries += 1;
+        if self.node.entries > ENTRIES_LIMIT {
+            self.out.hopeless = true;
+            self.wrong(
+                Diagnostic::error(codes::TOO_LARGE, format!("a node has more than {ENTRIES_LIMIT} values"))
+                    .at(self.span(range.clone()), "nothing from here on was read")
+                    .help("look for a new line that is missing: each node stands on a line of its own"),
+            );
         }
         let annotated = std::mem::take(&mut self.node.annotated);
         let property = matches!(self.node.last, Last::Equals(_));
