@@ -21,6 +21,7 @@ use crate::check::Watches;
 use crate::control::{self, BindError};
 use crate::driver::{self, DriverStatus};
 use crate::kernel::KernelError;
+use crate::memory;
 use crate::notify::Notifier;
 
 /// Events of the VRRP thread that may wait: 255 vips changing their state together, several times over.
@@ -87,6 +88,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     }
     let done = first(&mut machine, &setup, &mut state)?;
     let (events_sender, mut events) = mpsc::channel(EVENTS);
+    memory::give_back();
     let driver = driver::start(setup.driver.clone(), events_sender).inspect_err(|_| take_back(&mut machine, &done))?;
     if done.iter().any(Tried::loaded) {
         // A thread that is gone already says so by the end of its events.

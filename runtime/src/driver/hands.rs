@@ -128,11 +128,17 @@ impl Hands {
         }
     }
 
-    /// Deletes what a killed run left of these vips.
+    /// Deletes what a killed run left of these vips, and shuts the gate. In one edit: the kernel takes back an edit that
+    /// deletes what is not there, and waits for all processors before it says so.
     pub fn release_leftovers(&mut self, machine: &Machine, routers: &[Settings]) -> Result<(), String> {
         let mut failure = Ok(());
         for s in routers {
-            failure = failure.and(self.release(machine, &s.interface, &s.addresses));
+            let Some(port) = machine.port(&s.interface) else { continue };
+            let released = self.hot.release(port, &s.addresses, &BTreeSet::new());
+            failure = failure.and(released.map_err(|e| e.to_string()));
+        }
+        if !self.gated.is_empty() {
+            self.hot.set_gate(&BTreeSet::new());
         }
         failure
     }
