@@ -34,7 +34,11 @@ impl Stage {
     fn new(file: &str, script: &str) -> Stage {
         let directory = TempDir::new_in("/tmp").unwrap();
         let path = directory.path();
-        fs::copy(env!("CARGO_BIN_EXE_hactl"), path.join("hactl")).unwrap();
+        // By another program: had this one the copy open for writing while another test starts something, that child would
+        // have it open too, and the copy could not be run for a moment.
+        let copied =
+            Command::new("cp").args([env!("CARGO_BIN_EXE_hactl").as_ref(), path.join("hactl").as_path()]).status();
+        assert!(copied.unwrap().success());
         fs::copy(example(file), path.join("ha.kdl")).unwrap();
         fs::write(path.join("story"), script).unwrap();
         for (name, mode) in [("hactl", 0o755), ("ha.kdl", 0o644), ("story", 0o644), ("", 0o755)] {

@@ -12,6 +12,7 @@ fn hactl(state: &Path, args: &[&str]) -> (i32, String, String) {
         .arg(state)
         .args(args)
         .env_remove("CLICOLOR_FORCE")
+        .env("VIP_AUTH_PASS", "tests")
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();

@@ -285,7 +285,9 @@ fn vips_are_recorded_and_forgotten() {
 fn another_holder_of_addresses_is_named_only_in_its_own_namespace() {
     let mut machine = Machine::new();
     let program = machine.state().join("keepalived");
-    fs::copy("/bin/sleep", &program).unwrap();
+    // By another program: had this one the copy open for writing while another test starts something, that child would
+    // have it open too, and the copy could not be run for a moment.
+    assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
     let mut process = Command::new(program).arg("60").spawn().unwrap();
     // The kernel lets a parent go on a moment before it gives the new program its name.
     let comm = format!("/proc/{}/comm", process.id());

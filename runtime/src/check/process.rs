@@ -117,7 +117,9 @@ mod tests {
     /// A sleeping program under a name of its own.
     fn sleeper(directory: &Path, name: &str) -> Child {
         let program = directory.join(name);
-        fs::copy("/bin/sleep", &program).unwrap();
+        // By another program: had this one the copy open for writing while another test starts something, that child would
+        // have it open too, and the copy could not be run for a moment.
+        assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
         Command::new(program).arg("60").spawn().unwrap()
     }
 

@@ -30,7 +30,7 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(20);
 const NOTABLE: Duration = Duration::from_millis(20);
 
 /// Why nothing is built for nobody.
-const NO_COMMANDS: &str = "there are no commands: standard input has none, and it is no terminal";
+pub const NO_COMMANDS: &str = "there are no commands: standard input has none, and it is no terminal";
 
 /// What arrives at the world.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runtime::lab::front::front;
 use runtime::lab::sandbox::{self, SandboxError};
 use runtime::lab::topology::{Topology, lay_out};
@@ -80,7 +82,11 @@ fn be_world(arguments: &Arguments, args: &LabInsideArgs) -> Result<Exit, Failure
     let live = std::io::stdout().is_terminal() && !arguments.json;
     let typed = lines.is_none() && live && std::io::stdin().is_terminal();
     let prompt = prompt::Prompt::default();
-    listen(lines, typed.then(|| prompt.clone()), outbox.clone());
+    let first = match (&lines, typed) {
+        (None, false) => first_line()?,
+        _ => None,
+    };
+    listen((first, lines), typed.then(|| prompt.clone()), outbox.clone());
     let mut face: Box<dyn Face> = match (arguments.json, live) {
         (true, _) => Box::new(timeline::Json),
         (false, true) => Box::new(screen::Screen::new(typed.then_some(prompt))),
@@ -95,8 +101,29 @@ fn be_world(arguments: &Arguments, args: &LabInsideArgs) -> Result<Exit, Failure
     }
 }
 
-/// Sends the lines of the script, what is typed, or what comes in.
-fn listen(lines: Option<Vec<String>>, prompt: Option<prompt::Prompt>, outbox: SyncSender<Message>) {
+/// The first command of standard input, where one is there already. Where standard input has ended without any, nothing
+/// is built; where it says nothing yet, its commands come later.
+fn first_line() -> Result<Option<String>, Failure> {
+    let input = std::io::stdin();
+    let mut waiting = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    if !matches!(poll(&mut waiting, PollTimeout::ZERO), Ok(1..)) {
+        return Ok(None);
+    }
+    let first = input.lock().lines().map_while(Result::ok).find(|line| says_something(line));
+    first.map(Some).ok_or_else(|| failed(world::NO_COMMANDS.into(), vec![]))
+}
+
+/// Blank lines and comments say nothing: with nothing else, there is nothing to build for.
+fn says_something(line: &str) -> bool {
+    !matches!(command::parse(line), Ok(None))
+}
+
+/// Sends the lines of the script, what is typed, or what comes in after its first line.
+fn listen(
+    (first, lines): (Option<String>, Option<Vec<String>>),
+    prompt: Option<prompt::Prompt>,
+    outbox: SyncSender<Message>,
+) {
     std::thread::spawn(move || match (lines, prompt) {
         (Some(lines), _) => {
             let sent = lines.into_iter().try_for_each(|line| outbox.send(Message::Line(line)));
@@ -105,9 +132,8 @@ fn listen(lines: Option<Vec<String>>, prompt: Option<prompt::Prompt>, outbox: Sy
         }
         (None, Some(prompt)) => prompt.listen(&outbox),
         (None, None) => {
-            // Blank lines and comments are left out: with nothing else, there is nothing to build for.
-            let said = |line: &String| !matches!(command::parse(line), Ok(None));
-            for line in std::io::stdin().lock().lines().map_while(Result::ok).filter(said) {
+            let rest = std::io::stdin().lock().lines().map_while(Result::ok).filter(|line| says_something(line));
+            for line in first.into_iter().chain(rest) {
                 if outbox.send(Message::Line(line)).is_err() {
                     return;
                 }
