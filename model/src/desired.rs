@@ -4,6 +4,7 @@ mod build;
 mod empty;
 mod facts;
 mod identify;
+mod routers;
 mod sysctls;
 
 pub use build::desire;
@@ -12,12 +13,13 @@ pub use sysctls::{FORWARD_EVERYWHERE, conf, is_forwarding, same_value};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Backend, Balance, Check, Checksum, Place, Preempt, Probe, Secret, Version};
+use crate::config::{Announce, Backend, Balance, Check, Checksum, Place, Preempt, Probe, Route, Secret, Version};
 use crate::observed::{Record, Wanted};
-use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, UnitError, Vrid};
+use crate::units::{Centiseconds, Cidr, Family, InterfaceName, Priority, UnitError, Vrid};
 
 /// What one machine should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Desired {
     pub fingerprint: Fingerprint,
     /// Vips that this machine is a member of, in the order of the file.
     pub vips: Vec<DesiredVip>,
+    /// Groups of them that change state together, in the order of the file.
+    pub groups: Vec<DesiredGroup>,
     /// Checks that those vips track.
     pub checks: Vec<Check>,
     /// Services on those vips.
@@ -134,7 +138,20 @@ pub struct DesiredSysctl {
     pub reasons: Vec<Reason>,
 }
 
-/// One virtual router on one machine, complete.
+/// Vips that change state together, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredGroup {
+    /// Its name.
+    pub name: String,
+    /// Where its node stands.
+    pub at: Place,
+    /// Names of its vips, in the order of the file.
+    pub vips: Vec<String>,
+    /// Program told of each change of the group.
+    pub notify: Option<String>,
+}
+
+/// One vip on one machine, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredVip {
     /// Its name.
@@ -153,8 +170,10 @@ pub struct DesiredVip {
     pub priority_at: Place,
     /// The other members, by name: what the plan's words on traffic are made from.
     pub others: BTreeMap<String, Member>,
-    /// Where adverts go.
-    pub reach: Reach,
+    /// Its virtual routers, one for each family of its addresses, IPv4 first: at least one, also without an address.
+    pub routers: Vec<DesiredRouter>,
+    /// The group that it changes state with.
+    pub group: Option<String>,
     /// Version of the protocol.
     pub version: Version,
     /// Advert interval.
@@ -169,13 +188,50 @@ pub struct DesiredVip {
     pub track: Vec<(String, Option<i16>)>,
     /// Program told of each change.
     pub notify: Option<String>,
+    /// Whether a holder that does not own the addresses takes packets for them (RFC 9568 §6.1, Accept_Mode).
+    pub accept: bool,
+    /// How long the service waits after its start before it takes part.
+    pub start_delay: Duration,
+    /// When the addresses are announced.
+    pub announce: Announce,
+}
+
+impl DesiredVip {
+    /// Its virtual router of a family.
+    pub fn router(&self, family: Family) -> Option<&DesiredRouter> {
+        self.routers.iter().find(|r| r.family == family)
+    }
+}
+
+/// The virtual router of one family of a vip on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredRouter {
+    /// The family of its adverts and addresses.
+    pub family: Family,
+    /// The vip's addresses of this family, in the order of the file.
+    pub addresses: Vec<Cidr>,
+    /// Where adverts go.
+    pub reach: Reach,
+    /// The macvlan that holds the addresses, where the virtual MAC is asked for.
+    pub virtual_mac: Option<VirtualMac>,
+    /// The vip's routes of this family, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// A macvlan in bridge mode on a vip's interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualMac {
+    /// Its name, the same whatever else the file says: of the interface, the family and the VRID.
+    pub name: InterfaceName,
+    /// 00:00:5e:00:01:VRID for IPv4, 00:00:5e:00:02:VRID for IPv6 (RFC 9568 §7.3).
+    pub mac: [u8; 6],
 }
 
 /// Another member of a vip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Where it is reached.
-    pub address: IpAddr,
+    /// Where it is reached: one address, or one of each family.
+    pub addresses: Vec<IpAddr>,
     /// Its configured priority.
     pub priority: Priority,
 }

@@ -56,7 +56,7 @@ mod tests {
 
     fn health(rise: u32, fall: u32) -> Health {
         let second = Duration::from_secs(1);
-        Health::new(Pace { every: second, timeout: second, fall, rise })
+        Health::new(Pace { every: second, timeout: second, fall, rise, debounce: Duration::ZERO })
     }
 
     #[test]

@@ -96,16 +96,19 @@ impl fmt::Display for Priority {
     }
 }
 
-/// An advert interval in centiseconds, 1–4095, the unit of RFC 9568 §5.2.7.
+/// An advert interval in centiseconds, 1–25500: what either version can say. Version 3 carries 1–4095 of them (RFC 9568
+/// §5.2.7), version 2 whole seconds up to 255 (RFC 3768 §5.3.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Centiseconds(u16);
 
 impl Centiseconds {
-    /// The longest there is, 40.95 s.
-    pub const MAX: Centiseconds = Centiseconds(4095);
+    /// The longest that version 3 carries, 40.95 s.
+    pub const MAX_V3: Centiseconds = Centiseconds(4095);
+    /// The longest that version 2 carries, 255 s.
+    pub const MAX_V2: Centiseconds = Centiseconds(25_500);
 
-    /// The number as it stands in a version 3 packet.
+    /// The number; as it stands in a version 3 packet up to [`Centiseconds::MAX_V3`].
     pub fn get(self) -> u16 {
         self.0
     }
@@ -123,7 +126,7 @@ impl Centiseconds {
         }
     }
 
-    /// From a version 2 packet's whole seconds; `None` for 0 and for what exceeds 4095 centiseconds.
+    /// From a version 2 packet's whole seconds; `None` for 0.
     pub fn from_seconds(s: u8) -> Option<Self> {
         Centiseconds::try_from(u16::from(s) * 100).ok()
     }
@@ -133,8 +136,8 @@ impl TryFrom<u16> for Centiseconds {
     type Error = UnitError;
     fn try_from(n: u16) -> Result<Self, UnitError> {
         match n {
-            1..=4095 => Ok(Centiseconds(n)),
-            _ => Err(UnitError("an advert interval is 10ms to 40.95s".into())),
+            1..=25_500 => Ok(Centiseconds(n)),
+            _ => Err(UnitError("an advert interval is 10ms to 255s".into())),
         }
     }
 }
@@ -170,6 +173,32 @@ impl Sub for Moment {
     }
 }
 
+/// IPv4 or IPv6: a virtual router belongs to one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
 /// A host's address with the length of its network's prefix: `192.0.2.10/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -199,6 +228,11 @@ impl Cidr {
             IpAddr::V4(a) => Some(a),
             IpAddr::V6(_) => None,
         }
+    }
+
+    /// The address's family.
+    pub fn family(self) -> Family {
+        Family::of(self.address)
     }
 
     /// Length of the network's prefix in bits.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::draft::{BackendDraft, CheckDraft, Draft, PaceDraft, PeerDraft, ProbeDraft, ServiceDraft, VipDraft};
 use super::file::{File, Spanned};
-use super::{At, Backend, Check, CheckKind, Config, Pace, Peer, Place, Preempt, Probe, Service, SourceAddress, Span};
+use super::{
+    Announce, At, Backend, Check, CheckKind, Config, Pace, Peer, Place, Preempt, Probe, Service, SourceAddress, Span,
+};
 use super::{Sysctl, Track, Vip};
 use crate::units::Centiseconds;
 
@@ -42,6 +44,7 @@ impl Builder<'_, '_> {
             peers: self.draft.peers.iter().map(|p| self.peer(p)).collect::<Option<_>>()?,
             checks: self.draft.checks.iter().map(|c| self.check(c)).collect::<Option<_>>()?,
             vips: self.draft.vips.iter().map(|v| self.vip(v)).collect::<Option<_>>()?,
+            groups: vec![],
             services: self.draft.services.iter().map(|s| self.service(s)).collect::<Option<_>>()?,
             sysctls: self
                 .draft
@@ -57,6 +60,7 @@ impl Builder<'_, '_> {
             name: peer.name.value.clone(),
             at: self.place(peer.name.span),
             address: peer.address.get()?.value,
+            second: None,
             interface: peer.interface.get().map(|i| self.at(i)),
         })
     }
@@ -111,6 +115,11 @@ impl Builder<'_, '_> {
                 })
                 .collect(),
             notify: own.notify.get().map(|n| self.at(n)),
+            virtual_mac: false,
+            accept: true,
+            start_delay: Duration::ZERO,
+            announce: Announce::default(),
+            routes: vec![],
             at,
         })
     }
@@ -172,6 +181,7 @@ fn pace(pace: &PaceDraft) -> Pace {
         timeout: pace.timeout.get().map_or(every, |t| t.value),
         fall: pace.fall.get().map_or(FALL, |f| f.value),
         rise: pace.rise.get().map_or(RISE, |r| r.value),
+        debounce: Duration::ZERO,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+use crate::units::{Centiseconds, Cidr, Family, InterfaceName, Priority, Vrid};
 
 /// File and line that something was written at: `ha.kdl:14`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -69,6 +69,8 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// Addresses that move together.
     pub vips: Vec<Vip>,
+    /// Vips that change state together; no vip is in two of them.
+    pub groups: Vec<Group>,
     /// Ports on vips, balanced over backends.
     pub services: Vec<Service>,
     /// Sysctls beyond those that vips and services imply.
@@ -82,10 +84,24 @@ pub struct Peer {
     pub name: String,
     /// Where the node stands.
     pub at: Place,
-    /// Where the other peers reach it.
+    /// Where the other peers reach it, and what it is known by.
     pub address: IpAddr,
+    /// Its address of the other family, where it has one.
+    pub second: Option<IpAddr>,
     /// This peer's name for the interface, over the vip's.
     pub interface: Option<At<InterfaceName>>,
+}
+
+impl Peer {
+    /// Its address, and that of the other family where it has one.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.address).chain(self.second)
+    }
+
+    /// Its address of a family.
+    pub fn address_of(&self, family: Family) -> Option<IpAddr> {
+        self.addresses().find(|a| Family::of(*a) == family)
+    }
 }
 
 /// A check of this machine, for vips to track.
@@ -169,6 +185,8 @@ pub struct Pace {
     pub fall: u32,
     /// Successes in a row until up, at least 1.
     pub rise: u32,
+    /// How long a changed state has to last before it counts; zero: at once.
+    pub debounce: Duration,
 }
 
 /// Version of the protocol.
@@ -214,14 +232,66 @@ pub struct Track {
     pub at: Place,
 }
 
-/// Addresses that move together: one virtual router.
+/// When a holder announces its addresses beyond the moment it takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// Once more so long after taking over; zero: not.
+    pub again: Duration,
+    /// From then on as often as this; `None`: not.
+    pub every: Option<Duration>,
+}
+
+impl Default for Announce {
+    fn default() -> Self {
+        Announce { again: crate::vrrp::timing::ANNOUNCE_AGAIN, every: None }
+    }
+}
+
+/// A route that follows a vip: the holder has it, nobody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The network, without host bits; `0.0.0.0/0` or `::/0` is the default route.
+    pub to: Cidr,
+    /// The next router.
+    pub via: Option<IpAddr>,
+    /// The interface it leaves by, where it is not the vip's.
+    pub dev: Option<InterfaceName>,
+    /// The source of what this machine sends along it.
+    pub src: Option<IpAddr>,
+    /// Its metric, the lowest wins; `None` is the kernel's own.
+    pub metric: Option<u32>,
+    /// The table it is in; `None` is `main`.
+    pub table: Option<u32>,
+}
+
+impl Route {
+    /// The family it is of.
+    pub fn family(&self) -> Family {
+        self.to.family()
+    }
+}
+
+/// Vips whose members change state together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Where the node stands.
+    pub at: Place,
+    /// Names of the vips, at least two, in the order of the file.
+    pub vips: Vec<String>,
+    /// Program told of each change of the group.
+    pub notify: Option<At<String>>,
+}
+
+/// Addresses that move together: one virtual router for each family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
     /// Its name.
     pub name: String,
     /// Where the node stands.
     pub at: Place,
-    /// At least one, no two equal.
+    /// No two equal; none where the notify program moves something else, such as a provider's elastic address.
     pub addresses: Vec<At<Cidr>>,
     /// Where they are held, unless the peer has its own name for it.
     pub interface: At<InterfaceName>,
@@ -233,7 +303,7 @@ pub struct Vip {
     pub unicast: bool,
     /// Version of the protocol; 2 where the file says so or gives a password, else 3.
     pub version: Version,
-    /// Advert interval; whole seconds in version 2.
+    /// Advert interval; whole seconds in version 2, up to 40.95 s in version 3.
     pub advertise: At<Centiseconds>,
     /// Whether a better router takes over.
     pub preempt: At<Preempt>,
@@ -245,6 +315,16 @@ pub struct Vip {
     pub track: Vec<Track>,
     /// Program told of each change, in order.
     pub notify: Option<At<String>>,
+    /// Held on a macvlan with the RFC's virtual MAC, rather than with the interface's own.
+    pub virtual_mac: bool,
+    /// Whether a holder that does not own the addresses takes packets for them (RFC 9568 §6.1, Accept_Mode).
+    pub accept: bool,
+    /// How long the service waits after its start before it takes part.
+    pub start_delay: Duration,
+    /// When the addresses are announced.
+    pub announce: Announce,
+    /// Routes that follow the addresses, in the order of the file.
+    pub routes: Vec<At<Route>>,
 }
 
 /// How the backend of a new flow is picked.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Desired, DesiredService, DesiredVip, Member, Reach, sysctls};
+use super::{Desired, DesiredGroup, DesiredService, DesiredVip, Member, routers, sysctls};
 use crate::balance;
 use crate::config::{Config, Peer, Service, Vip};
 
@@ -19,6 +19,7 @@ pub fn desire(config: &Config, peer: &str) -> Option<Desired> {
         cluster: config.cluster.value.clone(),
         peer: me.name.clone(),
         fingerprint: config.fingerprint(),
+        groups: groups(config, &vips),
         vips,
         checks,
         services,
@@ -35,7 +36,7 @@ fn vip(config: &Config, vip: &Vip, me: &Peer) -> Option<DesiredVip> {
         .filter(|p| p.name != me.name)
         .filter_map(|p| {
             let priority = vip.priorities.get(&p.name)?.value;
-            Some((p.name.clone(), Member { address: p.address, priority }))
+            Some((p.name.clone(), Member { addresses: p.addresses().collect(), priority }))
         })
         .collect();
     Some(DesiredVip {
@@ -46,7 +47,8 @@ fn vip(config: &Config, vip: &Vip, me: &Peer) -> Option<DesiredVip> {
         vrid: vip.vrid.value,
         priority: mine.value,
         priority_at: mine.at.clone(),
-        reach: reach(config, vip, me),
+        routers: routers::routers(config, vip, me),
+        group: config.groups.iter().find(|g| g.vips.contains(&vip.name)).map(|g| g.name.clone()),
         others,
         version: vip.version,
         advertise: vip.advertise.value,
@@ -55,19 +57,22 @@ fn vip(config: &Config, vip: &Vip, me: &Peer) -> Option<DesiredVip> {
         checksum: vip.checksum,
         track: vip.track.iter().map(|t| (t.check.clone(), t.weight)).collect(),
         notify: vip.notify.as_ref().map(|n| n.value.clone()),
+        accept: vip.accept,
+        start_delay: vip.start_delay,
+        announce: vip.announce,
     })
 }
 
-fn reach(config: &Config, vip: &Vip, me: &Peer) -> Reach {
-    let v4 = |p: &Peer| match p.address {
-        std::net::IpAddr::V4(a) => Some(a),
-        std::net::IpAddr::V6(_) => None,
-    };
-    let members = config.peers.iter().filter(|p| p.name != me.name && vip.priorities.contains_key(&p.name));
-    match (vip.unicast, v4(me)) {
-        (true, Some(local)) => Reach::Unicast { local, peers: members.filter_map(v4).collect() },
-        _ => Reach::Multicast,
-    }
+/// The groups of the vips that this machine is a member of.
+fn groups(config: &Config, vips: &[DesiredVip]) -> Vec<DesiredGroup> {
+    let mine = |name: &&String| vips.iter().any(|v| v.name == **name);
+    let groups = config.groups.iter().map(|group| DesiredGroup {
+        name: group.name.clone(),
+        at: group.at.clone(),
+        vips: group.vips.iter().filter(mine).cloned().collect(),
+        notify: group.notify.as_ref().map(|n| n.value.clone()),
+    });
+    groups.filter(|g| !g.vips.is_empty()).collect()
 }
 
 fn service(config: &Config, service: &Service, vip: &DesiredVip) -> Option<DesiredService> {

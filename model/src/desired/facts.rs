@@ -18,7 +18,7 @@ impl Desired {
                 ("version", if vip.version == Version::V2 { "2" } else { "3" }.to_owned()),
                 ("advertise", show_duration(vip.advertise.duration())),
                 ("preempt", preempt(vip.preempt)),
-                ("adverts", reach(&vip.reach)),
+                ("adverts", vip.routers.iter().map(|r| reach(&r.reach)).collect::<Vec<_>>().join("; ")),
                 ("notify", vip.notify.clone().unwrap_or_else(|| "none".to_owned())),
                 ("auth-pass", vip.auth_pass.as_ref().map_or("none".to_owned(), secret)),
             ]

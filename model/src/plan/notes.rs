@@ -76,7 +76,7 @@ fn interfaces(desired: &Desired, observed: &Observed) -> Vec<Note> {
                 format!("vip.{}: interface {} is down, so the vip is in FAULT", vip.name, vip.interface),
                 format!("ip link set {} up", vip.interface),
             ),
-            Some(link) if !link.arp && vip.reach == Reach::Multicast => (
+            Some(link) if !link.arp && vip.routers.iter().any(|r| r.reach == Reach::Multicast) => (
                 false,
                 format!("vip.{}: interface {} carries no multicast", vip.name, vip.interface),
                 format!("add `unicast` to vip \"{}\"", vip.name),

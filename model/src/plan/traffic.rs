@@ -136,7 +136,7 @@ fn election(vip: &DesiredVip, live: &Live) -> Option<(String, bool)> {
         });
     }
     let address = live.masters.get(&vip.name)?;
-    let (holder, member) = vip.others.iter().find(|(_, m)| m.address == *address)?;
+    let (holder, member) = vip.others.iter().find(|(_, m)| m.addresses.contains(address))?;
     let priority = member.priority;
     if priority >= vip.priority {
         return Some((format!("the holder {holder} ({priority}) keeps the addresses"), false));

@@ -78,7 +78,7 @@ impl Settings {
             vrid: vip.vrid,
             priority: vip.priority,
             addresses: vip.addresses.clone(),
-            reach: vip.reach.clone(),
+            reach: vip.routers.first().map_or(Reach::Multicast, |r| r.reach.clone()),
             version: vip.version,
             advertise: vip.advertise,
             preempt: vip.preempt,

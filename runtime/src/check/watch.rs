@@ -203,7 +203,7 @@ mod tests {
         Watch {
             subject: Subject::Check("x".into()),
             attempt,
-            pace: Pace { every: ms(5), timeout: ms(200), fall: 3, rise: 2 },
+            pace: Pace { every: ms(5), timeout: ms(200), fall: 3, rise: 2, debounce: Duration::ZERO },
         }
     }
 
