@@ -183,7 +183,7 @@ pub fn encode(advert: &Advert, checksum: Checksum, source: Ipv4Addr, destination
             };
             (2u8, [kind, seconds], Some(data))
         }
-        Body::V3 { interval } => (3u8, interval.get().to_be_bytes(), None),
+        Body::V3 { interval } => (3u8, interval.min(Centiseconds::MAX_V3).get().to_be_bytes(), None),
     };
     let count = u8::try_from(listed.len()).unwrap_or(u8::MAX);
     let mut head = [version << 4 | ADVERTISEMENT, advert.vrid.get(), advert.priority, count, fifth, sixth, 0, 0];
