@@ -25,7 +25,7 @@ pub fn problems(report: &StatusReport) -> Vec<String> {
                 let why = vip.why.as_deref().unwrap_or("it has just started");
                 found.push(format!("vip.{} is in {}: {why}", vip.vip, state(vip.state)));
             }
-            VipState::Backup if vip.master.is_none() => {
+            VipState::Backup if vip.masters.is_empty() => {
                 found.push(format!("vip.{} has no master that is heard", vip.vip));
             }
             VipState::Backup | VipState::Master => {}
@@ -161,7 +161,7 @@ fn priority(vip: &VipStatus) -> String {
 }
 
 fn master(vip: &VipStatus) -> String {
-    match (vip.state, vip.master) {
+    match (vip.state, vip.master()) {
         (VipState::Master, _) => "this machine".into(),
         (_, Some((address, priority, _))) => format!("{address} ({priority})"),
         (_, None) => "-".into(),

@@ -1,19 +1,20 @@
 //! Any bytes as a VRRP message: no panic, and what is accepted comes out again the same.
 #![no_main]
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use model::config::Checksum;
-use model::vrrp::packet::{decode, encode, envelope};
-
-const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+use model::units::Family;
+use model::vrrp::packet::{decode, encode, envelope, group};
 
 fuzz_target!(|message: &[u8]| {
     let _ = envelope(message);
-    if let Ok(advert) = decode(message, SOURCE, GROUP) {
-        let again = encode(&advert, Checksum::PseudoHeader, SOURCE, GROUP);
-        assert_eq!(decode(&again, SOURCE, GROUP).as_ref(), Ok(&advert));
+    let sources = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])];
+    for (source, destination) in sources.map(|source| (source, group(Family::of(source)))) {
+        if let Ok(advert) = decode(message, source, destination) {
+            let again = encode(&advert, Checksum::PseudoHeader, source, destination);
+            assert_eq!(decode(&again, source, destination).as_ref(), Ok(&advert));
+        }
     }
 });

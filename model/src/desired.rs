@@ -240,14 +240,14 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// To 224.0.0.18 on the interface.
+    /// To 224.0.0.18 or ff02::12 on the interface.
     Multicast,
     /// To each other member; adverts from anybody else are counted and dropped.
     Unicast {
         /// This machine's own address: what unicast adverts are sent from.
-        local: Ipv4Addr,
+        local: IpAddr,
         /// The other members' addresses.
-        peers: Vec<Ipv4Addr>,
+        peers: Vec<IpAddr>,
     },
 }
 

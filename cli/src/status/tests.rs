@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::desired::Fingerprint;
-use model::units::Priority;
+use model::units::{Family, Priority};
 use runtime::control::{CheckStatus, FailedReload, STATUS_VERSION, ThreadStatus};
 
 use super::*;
@@ -55,7 +55,9 @@ fn report() -> StatusReport {
         configured_priority: priority_of(150),
         interface: "wlp2s0".parse().unwrap(),
         addresses: vec!["192.168.31.50/24".parse().unwrap()],
-        master: None,
+        masters: BTreeMap::new(),
+        virtual_macs: vec![],
+        group: None,
         sent: 7_380,
         received: 0,
         dropped: BTreeMap::new(),
@@ -120,7 +122,8 @@ fn a_healthy_backup_tells_whom_it_hears() {
     vip.state = VipState::Backup;
     vip.priority = priority_of(90);
     vip.configured_priority = priority_of(140);
-    vip.master = Some(("192.168.31.11".parse().unwrap(), 150, Moment(at(0).0 - 400_000_000)));
+    let heard = ("192.168.31.11".parse().unwrap(), 150, Moment(at(0).0 - 400_000_000));
+    vip.masters = BTreeMap::from([(Family::V4, heard)]);
     vip.nearest_failover = 700;
     vip.dropped = BTreeMap::from([("checksum".into(), 3), ("ttl".into(), 12)]);
     report.checks.clear();

@@ -1,7 +1,5 @@
 //! The virtual routers of a vip: one for each family of its addresses.
 
-use std::net::IpAddr;
-
 use super::{DesiredRouter, Reach, VirtualMac};
 use crate::config::{Config, Peer, Vip};
 use crate::units::{Family, InterfaceName, Vrid};
@@ -34,13 +32,10 @@ fn spoken(config: &Config, vip: &Vip) -> Family {
 }
 
 fn reach(config: &Config, vip: &Vip, (me, family): (&Peer, Family)) -> Reach {
-    let v4 = |p: &Peer| match p.address_of(family) {
-        Some(IpAddr::V4(a)) => Some(a),
-        _ => None,
-    };
+    let address = |p: &Peer| p.address_of(family);
     let members = config.peers.iter().filter(|p| p.name != me.name && vip.priorities.contains_key(&p.name));
-    match (vip.unicast, v4(me)) {
-        (true, Some(local)) => Reach::Unicast { local, peers: members.filter_map(v4).collect() },
+    match (vip.unicast, address(me)) {
+        (true, Some(local)) => Reach::Unicast { local, peers: members.filter_map(address).collect() },
         _ => Reach::Multicast,
     }
 }

@@ -1,14 +1,14 @@
 //! What a seed stands for: a cluster, and the bad days that it will live through.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::node::{Fate, Node};
 use super::rng::Rng;
 use super::world::Action;
-use crate::config::{Checksum, Preempt, Version};
+use crate::config::{Announce, Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Cidr, Priority, Vrid};
+use crate::units::{Centiseconds, Cidr, Family, Priority, Vrid};
 use crate::vrrp::{FAULT_WEIGHT, Password, Settings};
 
 /// Machines of a drawn cluster, at most: enough for a majority to be wrong.
@@ -177,6 +177,9 @@ fn draw_vip(rng: &mut Rng, vip: u64, hundredths: u16) -> Option<Settings> {
     let track = rng.pick(vec![], TRACKS.map(tracks));
     Some(Settings {
         name: format!("vip{vip}"),
+        family: Family::V4,
+        group: None,
+        virtual_mac: None,
         interface: "eth0".parse().ok()?,
         vrid: Vrid::try_from(51 + u8::try_from(vip).ok()?).ok()?,
         priority: Priority::OWNER,
@@ -188,6 +191,10 @@ fn draw_vip(rng: &mut Rng, vip: u64, hundredths: u16) -> Option<Settings> {
         password: Password::new("s3cret").filter(|_| version == Version::V2 && rng.chance(500)),
         checksum: rng.pick(Checksum::PseudoHeader, [Checksum::Message]),
         track,
+        routes: vec![],
+        accept: true,
+        start_delay: Duration::ZERO,
+        announce: Announce::default(),
     })
 }
 
@@ -200,6 +207,6 @@ fn tracks(names: &[(&str, Option<i16>)]) -> Vec<(String, Option<i16>)> {
     names.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect()
 }
 
-fn address_of(n: usize) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 11u8.saturating_add(u8::try_from(n).unwrap_or(0)))
+fn address_of(n: usize) -> IpAddr {
+    IpAddr::from([192, 0, 2, 11u8.saturating_add(u8::try_from(n).unwrap_or(0))])
 }

@@ -62,7 +62,7 @@ impl Step<'_> {
             let settings = self.node.settings.iter().find(|s| s.name == after.vip);
             let interval = settings.map(|s| s.advertise.duration()).unwrap_or_default();
             let alive = |heard: Moment| self.now.since(heard) < interval * 3 / 2;
-            let living = before.master.is_some_and(|(_, priority, heard)| priority != 0 && alive(heard));
+            let living = before.master().is_some_and(|(_, priority, heard)| priority != 0 && alive(heard));
             let soon = self.now.since(*at) < timing::preempt_after(*refusals);
             if before.state != VipState::Master && living && soon {
                 return Err(format!("{} preempts again {:?} after refusal {refusals}", after.vip, self.now.since(*at)));
@@ -75,7 +75,7 @@ impl Step<'_> {
     pub fn refused(&self) -> BTreeMap<String, (u32, Moment)> {
         let mut refused = self.node.refused.clone();
         match self.input {
-            Input::Done { vip, result } if state(self.before, vip) == Some(VipState::Master) => {
+            Input::Done { vip, result, .. } if state(self.before, vip) == Some(VipState::Master) => {
                 let in_a_row = refused.get(vip).map_or(0, |(n, _)| *n);
                 let left = state(self.after, vip) == Some(VipState::Fault);
                 match result {
@@ -94,7 +94,7 @@ impl Step<'_> {
     fn check_effect(&self, effect: &Effect) -> Result<(), String> {
         match effect {
             Effect::Advert { source, destinations, message, .. } => {
-                let to = destinations.first().copied().unwrap_or(packet::GROUP);
+                let to = destinations.first().copied().unwrap_or(packet::GROUP.into());
                 let advert = packet::decode(message, *source, to).map_err(|e| format!("sent what {e}"))?;
                 self.check_advert(&advert)
             }
@@ -133,7 +133,7 @@ impl Step<'_> {
         let (Some(settings), Some(status)) = (settings, status) else {
             return Err("advertised a virtual router that is not configured".into());
         };
-        let ours: Vec<_> = settings.addresses.iter().filter_map(|a| a.v4()).collect();
+        let ours = settings.listed();
         match () {
             () if status.state != VipState::Master => Err(format!("{:?} sent an advert", status.state)),
             () if advert.priority != status.priority.get() => Err("advertised another priority than its own".into()),

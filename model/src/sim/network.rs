@@ -1,7 +1,7 @@
 //! The segment between the machines, with everything that segments do to packets.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::rng::Rng;
@@ -58,6 +58,6 @@ impl Network {
 }
 
 /// Whether an advert to this destination reaches a machine with this address.
-pub fn reaches(destination: Ipv4Addr, address: Ipv4Addr) -> bool {
+pub fn reaches(destination: IpAddr, address: IpAddr) -> bool {
     destination == address || destination == crate::vrrp::packet::GROUP
 }

@@ -1,7 +1,7 @@
 //! One machine: a router, the kernel it speaks to, its own clock, and whatever befalls it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::units::{Cidr, InterfaceName, Moment};
@@ -51,7 +51,7 @@ pub struct Node {
     /// Its name in the trace.
     pub name: String,
     /// Its own address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its interfaces, each with the segment it is on.
     pub ports: BTreeMap<InterfaceName, String>,
     /// What its file says.
@@ -97,7 +97,7 @@ pub struct Node {
 impl Node {
     /// A machine that is off, its checks up, with an interface on the segment of the same name for each that its
     /// settings name.
-    pub fn new(name: &str, address: Ipv4Addr, settings: Vec<Settings>) -> Self {
+    pub fn new(name: &str, address: IpAddr, settings: Vec<Settings>) -> Self {
         let ports = settings.iter().map(|s| (s.interface.clone(), s.interface.to_string())).collect();
         let checks = settings.iter().flat_map(|s| &s.track).map(|(check, _)| (check.clone(), true)).collect();
         Node {
@@ -269,8 +269,9 @@ impl Node {
 
     /// Queues word of the link as it is.
     pub fn tell_link(&mut self) {
-        let primary = Some(self.address);
-        let state = if self.link { LinkState::Up { primary } } else { LinkState::Down };
+        let IpAddr::V4(primary) = self.address else { return };
+        let up = LinkState::Up { primary: Some(primary), link_local: None };
+        let state = if self.link { up } else { LinkState::Down };
         for interface in self.ports.keys().cloned().collect::<Vec<_>>() {
             self.give(Input::Link { interface, state: state.clone() });
         }

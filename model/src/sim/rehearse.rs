@@ -1,7 +1,6 @@
 //! A configured cluster in simulation: scenarios that people write, and every single failure by itself.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::node::{Fate, Node};
@@ -210,8 +209,7 @@ impl Rehearsal {
 fn node(config: &Config, peer: &str) -> Option<Node> {
     let desired = desire(config, peer)?;
     let address = config.peers.iter().find(|p| p.name == peer).map(|p| p.address)?;
-    let IpAddr::V4(address) = address else { return None };
-    let settings = desired.vips.iter().map(|vip| Settings::new(vip, password(vip))).collect();
+    let settings = desired.vips.iter().flat_map(|vip| Settings::of(vip, password(vip))).collect();
     let mut node = Node::new(peer, address, settings);
     for vip in &desired.vips {
         let segment = config.vips.iter().find(|v| v.name == vip.name).map(|v| v.interface.value.to_string())?;

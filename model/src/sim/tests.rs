@@ -1,12 +1,12 @@
 //! Thousands of bad days, and one good one word for word.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Checksum, Preempt, Version};
+use crate::config::{Announce, Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Moment, Priority, Vrid};
+use crate::units::{Centiseconds, Family, Moment, Priority, Vrid};
 use crate::vrrp::Settings;
 
 /// Days that each of the four tests below lives through; the seeds are their numbers.
@@ -57,6 +57,9 @@ fn seeds_that_once_broke_a_rule_do_so_no_more() {
 fn machine(name: &str, last: u8, priority: u8) -> Node {
     let settings = Settings {
         name: "ui".into(),
+        family: Family::V4,
+        group: None,
+        virtual_mac: None,
         interface: "eth0".parse().unwrap(),
         vrid: Vrid::try_from(51).unwrap(),
         priority: Priority::try_from(priority).unwrap(),
@@ -68,8 +71,12 @@ fn machine(name: &str, last: u8, priority: u8) -> Node {
         password: None,
         checksum: Checksum::PseudoHeader,
         track: vec![],
+        routes: vec![],
+        accept: true,
+        start_delay: Duration::ZERO,
+        announce: Announce::default(),
     };
-    Node::new(name, Ipv4Addr::new(192, 0, 2, last), vec![settings])
+    Node::new(name, IpAddr::from([192, 0, 2, last]), vec![settings])
 }
 
 fn pair() -> World {

@@ -204,14 +204,14 @@ impl World {
         let node = self.nodes.get_mut(n)?;
         let name = node.name.clone();
         match effect {
-            Effect::Advert { interface, source, destinations, message } => {
+            Effect::Advert { interface, source, destinations, message, .. } => {
                 for destination in destinations {
                     let (ttl, interface, message) = (packet::TTL, interface.clone(), message.clone());
                     self.send(n, Received { interface, source, destination, ttl, message });
                 }
                 None
             }
-            Effect::Hold { vip, addresses, .. } => {
+            Effect::Hold { vip, family, addresses, .. } => {
                 let taken = addresses.iter().any(|a| node.foreign.contains(a));
                 let refused = node.refuses || taken || !node.link && self.rng.chance(500);
                 node.refusals += u32::from(refused);
@@ -225,9 +225,9 @@ impl World {
                 }
                 self.note(format!("{name} holds {vip}{}", if refused { ", refused" } else { "" }));
                 let result = if refused { Err("refused".to_owned()) } else { Ok(()) };
-                Some(Input::Done { vip, result })
+                Some(Input::Done { vip, family, result })
             }
-            Effect::Release { vip, addresses, .. } => {
+            Effect::Release { vip, family, addresses, .. } => {
                 let refused = node.clings;
                 for address in addresses.into_iter().map(|a| (vip.clone(), a)) {
                     node.unseen.remove(&address);
@@ -239,7 +239,7 @@ impl World {
                     }
                 }
                 self.note(format!("{name} releases {vip}{}", if refused { ", refused" } else { "" }));
-                Some(Input::Done { vip, result: if refused { Err("refused".to_owned()) } else { Ok(()) } })
+                Some(Input::Done { vip, family, result: if refused { Err("refused".to_owned()) } else { Ok(()) } })
             }
             Effect::Announce { .. } => {
                 self.note(format!("{name} announces again"));

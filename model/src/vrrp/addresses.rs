@@ -51,15 +51,30 @@ impl Instance {
     pub(super) fn hold(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
         self.no_longer_stuck(&addresses);
         self.await_answer(Pending::Hold(self.counters.terms));
-        let (vip, interface) = (self.settings.name.clone(), self.settings.interface.clone());
-        turn.push(Effect::Hold { vip, interface, addresses });
+        let s = &self.settings;
+        turn.push(Effect::Hold {
+            vip: s.name.clone(),
+            family: s.family,
+            interface: s.interface.clone(),
+            virtual_mac: s.virtual_mac.clone(),
+            addresses,
+            routes: s.routes.clone(),
+            accept: s.accept || s.priority == Priority::OWNER,
+        });
     }
 
     /// Asks the kernel to be rid of these addresses.
     pub(super) fn release(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
         self.await_answer(Pending::Release(addresses.clone()));
-        let (vip, interface) = (self.settings.name.clone(), self.settings.interface.clone());
-        turn.push(Effect::Release { vip, interface, addresses });
+        let s = &self.settings;
+        turn.push(Effect::Release {
+            vip: s.name.clone(),
+            family: s.family,
+            interface: s.interface.clone(),
+            virtual_mac: s.virtual_mac.clone(),
+            addresses,
+            routes: s.routes.clone(),
+        });
     }
 
     fn await_answer(&mut self, pending: Pending) {

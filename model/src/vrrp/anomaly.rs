@@ -1,6 +1,6 @@
 //! What another router does that it should not, for as long as it does: what `status` tells beside the events.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Anomaly {
     /// Of which kind.
     pub kind: Oddity,
     /// Who does it.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// What, for people.
     pub what: String,
     /// Over after this, unless it is heard again.
@@ -45,7 +45,7 @@ pub(super) struct Anomalies(Vec<Anomaly>);
 
 impl Anomalies {
     /// Heard at `now` from a router that speaks once in `interval`.
-    pub(super) fn note(&mut self, now: Moment, interval: Duration, heard: (Oddity, Ipv4Addr, String)) {
+    pub(super) fn note(&mut self, now: Moment, interval: Duration, heard: (Oddity, IpAddr, String)) {
         let (kind, source, what) = heard;
         self.0.retain(|a| (a.kind, a.source) != (kind, source));
         if self.0.len() >= REMEMBERED {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::effect::Event;
 use super::packet::Malformed;
@@ -31,7 +31,7 @@ pub enum Cause {
     Source,
     /// Version 2: another advert interval than ours (RFC 3768 §7.1). Version 3: an interval of 0.
     Interval,
-    /// Version 3: it lists no address (RFC 9568 §5.2.5).
+    /// Version 3: it lists no address, while ours has some (RFC 9568 §5.2.5).
     Addresses,
     /// Our own packet, looped back.
     Own,
@@ -71,7 +71,6 @@ impl From<Malformed> for Cause {
             Malformed::Vrid => Cause::Vrid,
             Malformed::Checksum => Cause::Checksum,
             Malformed::Interval => Cause::Interval,
-            Malformed::Addresses => Cause::Addresses,
         }
     }
 }
@@ -83,12 +82,12 @@ pub struct Drops(BTreeMap<Cause, Tally>);
 #[derive(Debug, Clone, Default)]
 struct Tally {
     count: u64,
-    senders: Vec<Ipv4Addr>,
+    senders: Vec<IpAddr>,
 }
 
 impl Drops {
     /// Counts one and says whether people are to be told: at the first of a sender, then at powers of ten.
-    pub fn count(&mut self, subject: &str, cause: Cause, source: Ipv4Addr) -> Option<Event> {
+    pub fn count(&mut self, subject: &str, cause: Cause, source: IpAddr) -> Option<Event> {
         let tally = self.0.entry(cause).or_default();
         tally.count = tally.count.saturating_add(1);
         let stranger = tally.senders.len() < SENDERS && !tally.senders.contains(&source);
@@ -128,7 +127,9 @@ mod tests {
     #[test]
     fn a_flood_of_forged_senders_is_told_of_a_bounded_number_of_times() {
         let mut drops = Drops::default();
-        let told = (0..10_000u32).filter(|n| drops.count("ui", Cause::Ttl, Ipv4Addr::from(*n)).is_some()).count();
+        let told = (0..10_000u32)
+            .filter(|n| drops.count("ui", Cause::Ttl, std::net::Ipv4Addr::from(*n).into()).is_some())
+            .count();
         assert!(told <= SENDERS + 5, "{told}");
         assert_eq!(drops.by_name()["ttl"], 10_000);
     }

@@ -1,51 +1,78 @@
 //! What a router wants done, and what it says of itself.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::Anomaly;
-use crate::units::{Cidr, InterfaceName, Moment, Priority};
+use crate::config::Route;
+use crate::units::{Cidr, Family, InterfaceName, Moment, Priority};
 
 /// One thing to do, in the order given. Effects of one input are carried out before the next input is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Send a VRRP message with TTL 255.
+    /// Send a VRRP message with TTL, or hop limit, 255. The first advert of a virtual MAC's mastership comes before
+    /// `Hold`: its link is set up for it.
     Advert {
         /// Out of this interface.
         interface: InterfaceName,
+        /// The macvlan of that interface to send it out of instead, with the virtual MAC.
+        virtual_mac: Option<InterfaceName>,
         /// From this address.
-        source: Ipv4Addr,
-        /// To each of these: 224.0.0.18, or the unicast peers.
-        destinations: Vec<Ipv4Addr>,
+        source: IpAddr,
+        /// To each of these: 224.0.0.18 or ff02::12, or the unicast peers.
+        destinations: Vec<IpAddr>,
         /// The VRRP message with its checksum, without the IP header.
         message: Vec<u8>,
     },
-    /// Become holder: forget connection tracking of the addresses, open the `active` gate for them, add them, and
-    /// announce each as soon as it stands. Answered by `Input::Done`.
+    /// Become holder: set up the macvlan where there is one, forget connection tracking of the addresses, open the
+    /// `active` gate for them, add them and the routes, and announce each as soon as it stands. What stands already is
+    /// no mistake. Answered by `Input::Done`.
     Hold {
         /// The vip's name.
         vip: String,
+        /// Of its two virtual routers, which.
+        family: Family,
         /// Where.
         interface: InterfaceName,
+        /// The macvlan of that interface that holds the addresses instead.
+        virtual_mac: Option<InterfaceName>,
         /// In the order of the file.
         addresses: Vec<Cidr>,
+        /// In the order of the file.
+        routes: Vec<Route>,
+        /// Whether packets for the addresses are taken, beside those of ARP and neighbour discovery (RFC 9568 §6.1,
+        /// Accept_Mode).
+        accept: bool,
     },
-    /// Cease to be holder: delete the addresses that carry our mark, close the gate, forget connection tracking.
-    /// Answered by `Input::Done`.
+    /// Cease to be holder: delete the routes and the addresses that carry our mark, close the gate, forget connection
+    /// tracking, set the macvlan down where none of its addresses is left. What is gone already is no mistake. Answered
+    /// by `Input::Done`.
     Release {
         /// The vip's name.
         vip: String,
+        /// Of its two virtual routers, which.
+        family: Family,
         /// Where.
         interface: InterfaceName,
+        /// The macvlan of that interface that holds the addresses instead.
+        virtual_mac: Option<InterfaceName>,
         /// In the order of the file.
         addresses: Vec<Cidr>,
+        /// In the order of the file.
+        routes: Vec<Route>,
     },
-    /// Gratuitous ARP again for addresses that stand.
+    /// Gratuitous ARP, or unsolicited neighbour advertisements, again for addresses that stand.
     Announce {
+        /// The vip's name.
+        vip: String,
+        /// Of its two virtual routers, which.
+        family: Family,
         /// Where.
         interface: InterfaceName,
+        /// The macvlan of that interface that holds the addresses instead.
+        virtual_mac: Option<InterfaceName>,
         /// Which.
         addresses: Vec<Cidr>,
     },
@@ -75,7 +102,7 @@ pub enum Event {
         /// The vip's name, or the interface's where no vip is meant.
         subject: String,
         /// Sender.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// The cause's stable name: `ttl`, `checksum`, `authentication`…
         cause: String,
         /// How many of this cause so far.
@@ -132,10 +159,16 @@ pub struct VipStatus {
     pub configured_priority: Priority,
     /// Where it is held.
     pub interface: InterfaceName,
+    /// The macvlans that hold it there instead.
+    #[serde(default)]
+    pub virtual_macs: Vec<InterfaceName>,
+    /// The group that it changes state with.
+    #[serde(default)]
+    pub group: Option<String>,
     /// Its addresses.
     pub addresses: Vec<Cidr>,
-    /// Address and priority of the master last heard, and when.
-    pub master: Option<(Ipv4Addr, u8, Moment)>,
+    /// Address and priority of the master last heard, and when, in each family.
+    pub masters: BTreeMap<Family, (IpAddr, u8, Moment)>,
     /// Adverts sent.
     pub sent: u64,
     /// Adverts received and accepted.
@@ -149,4 +182,11 @@ pub struct VipStatus {
     /// What other routers do that they should not, the newest last; each may be over.
     #[serde(default)]
     pub anomalies: Vec<Anomaly>,
+}
+
+impl VipStatus {
+    /// Address and priority of the master last heard, and when: of the vip's first family that hears one.
+    pub fn master(&self) -> Option<(IpAddr, u8, Moment)> {
+        self.masters.values().next().copied()
+    }
 }

@@ -1,9 +1,9 @@
 //! What can happen to a router.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::units::{Cidr, InterfaceName};
+use crate::units::{Cidr, Family, InterfaceName};
 use crate::vrrp::Settings;
 
 /// A weight that takes a vip to FAULT, as in keepalived: no priority is left after it.
@@ -12,7 +12,7 @@ pub const FAULT_WEIGHT: i16 = -254;
 /// One thing that happened. `Router::handle` takes it with the moment it is handled at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// An IPv4 packet of protocol 112.
+    /// A packet of protocol 112.
     Packet(Received),
     /// A deadline has come, or nothing in particular: due timers run.
     Tick,
@@ -59,6 +59,8 @@ pub enum Input {
     Done {
         /// The vip's name.
         vip: String,
+        /// Of its two virtual routers, which.
+        family: Family,
         /// `Err` with the kernel's words.
         result: Result<(), String>,
     },
@@ -68,16 +70,16 @@ pub enum Input {
     Stop,
 }
 
-/// An IPv4 packet of protocol 112 as the socket gave it.
+/// A packet of protocol 112 as the socket gave it; source and destination are of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// Interface it came in on.
     pub interface: InterfaceName,
-    /// IPv4 source.
-    pub source: Ipv4Addr,
-    /// IPv4 destination.
-    pub destination: Ipv4Addr,
-    /// Time to live as received.
+    /// Its source.
+    pub source: IpAddr,
+    /// Its destination.
+    pub destination: IpAddr,
+    /// Time to live, or hop limit, as received.
     pub ttl: u8,
     /// The VRRP message, without the IP header.
     pub message: Vec<u8>,
@@ -90,6 +92,8 @@ pub enum LinkState {
     Up {
         /// Primary IPv4 address: what multicast adverts are sent from; `None` while it has none but ours.
         primary: Option<Ipv4Addr>,
+        /// Its link-local IPv6 address, past duplicate address detection: what IPv6 adverts are sent from.
+        link_local: Option<Ipv6Addr>,
     },
     /// Present, and down or without a carrier.
     Down,

@@ -2,7 +2,7 @@
 //! [`Instance::leave_master`] own every effect of becoming and of ceasing to be master.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::addresses::{Forbearance, Pending, Refusal, Stuck};
 use super::anomaly::Anomalies;
@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::{Effect, Event, LinkState, Oddity, Settings, VipState, VipStatus};
 use crate::config::{Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Cidr, Moment, Priority};
+use crate::units::{Centiseconds, Cidr, Family, Moment, Priority};
 
 /// A virtual router.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Instance {
     pub(super) counters: Counters,
     pub(super) anomalies: Anomalies,
     /// Address and priority of the master last heard, and when.
-    pub(super) heard: Option<(Ipv4Addr, u8, Moment)>,
+    pub(super) heard: Option<(IpAddr, u8, Moment)>,
     pub(super) since: Moment,
     pub(super) why: Option<String>,
     /// Checks that have not reported count as down from here on.
@@ -138,10 +138,14 @@ impl Instance {
     }
 
     /// Where adverts are sent from; `None` while the link is not up or has no address.
-    pub(super) fn source(&self) -> Option<Ipv4Addr> {
+    pub(super) fn source(&self) -> Option<IpAddr> {
         match (&self.settings.reach, &self.link) {
             (Reach::Unicast { local, .. }, Some(LinkState::Up { .. })) => Some(*local),
-            (Reach::Multicast, Some(LinkState::Up { primary })) => *primary,
+            (Reach::Multicast, Some(LinkState::Up { primary, link_local })) => match self.settings.family {
+                Family::V4 => primary.map(IpAddr::V4),
+                // RFC 9568 §5.1.2.1.
+                Family::V6 => link_local.map(IpAddr::V6),
+            },
             _ => None,
         }
     }
@@ -176,7 +180,11 @@ impl Instance {
             None | Some(LinkState::Absent) => return Some(format!("interface {interface} does not exist")),
             Some(LinkState::Down) => return Some(format!("interface {interface} is down")),
             Some(LinkState::Up { .. }) if self.source().is_none() => {
-                return Some(format!("interface {interface} has no address of its own to send multicast adverts from"));
+                let kind = match self.settings.family {
+                    Family::V4 => "address",
+                    Family::V6 => "link-local IPv6 address",
+                };
+                return Some(format!("interface {interface} has no {kind} of its own to send multicast adverts from"));
             }
             Some(LinkState::Up { .. }) => {}
         }
@@ -296,8 +304,14 @@ impl Instance {
     }
 
     pub(super) fn announce(&self, turn: &mut Turn) {
-        let (interface, addresses) = (self.settings.interface.clone(), self.settings.addresses.clone());
-        turn.push(Effect::Announce { interface, addresses });
+        let s = &self.settings;
+        turn.push(Effect::Announce {
+            vip: s.name.clone(),
+            family: s.family,
+            interface: s.interface.clone(),
+            virtual_mac: s.virtual_mac.clone(),
+            addresses: s.addresses.clone(),
+        });
     }
 
     /// Sends an advert with this priority to everybody whom it concerns.
@@ -311,18 +325,18 @@ impl Instance {
             },
             Version::V3 => Body::V3 { interval: s.advertise },
         };
-        let addresses = s.addresses.iter().filter_map(|a| a.v4()).take(packet::MAX_ADDRESSES).collect();
-        let advert = Advert { vrid: s.vrid, priority, body, addresses };
+        let advert = Advert { vrid: s.vrid, priority, body, addresses: s.listed() };
         let destinations = match &s.reach {
-            Reach::Multicast => vec![packet::GROUP],
+            Reach::Multicast => vec![packet::group(s.family)],
             Reach::Unicast { peers, .. } => peers.clone(),
         };
         // Where the checksum covers the destination, each peer gets a message of its own.
-        let own_message = s.version == Version::V3 && s.checksum == Checksum::PseudoHeader;
+        let own_message = s.family == Family::V6 || s.version == Version::V3 && s.checksum == Checksum::PseudoHeader;
         for to in destinations.chunks(if own_message { 1 } else { destinations.len().max(1) }) {
             let Some(first) = to.first() else { continue };
             turn.push(Effect::Advert {
                 interface: s.interface.clone(),
+                virtual_mac: s.virtual_mac.clone(),
                 source,
                 destinations: to.to_vec(),
                 message: packet::encode(&advert, s.checksum, source, *first),
@@ -343,7 +357,7 @@ impl Instance {
     }
 
     /// A differing list, interval or rival is told of at powers of ten, and stands in `status` while it goes on.
-    pub(super) fn odd(&mut self, turn: &mut Turn, from: (Ipv4Addr, Centiseconds), odd: (Oddity, u64, String)) {
+    pub(super) fn odd(&mut self, turn: &mut Turn, from: (IpAddr, Centiseconds), odd: (Oddity, u64, String)) {
         let ((source, interval), (kind, nth, what)) = (from, odd);
         if is_power_of_ten(nth) {
             turn.tell(Event::Warning { vip: self.settings.name.clone(), what: what.clone() });
@@ -374,8 +388,10 @@ impl Instance {
             priority: self.priority(),
             configured_priority: s.priority,
             interface: s.interface.clone(),
+            virtual_macs: s.virtual_mac.iter().cloned().collect(),
+            group: s.group.clone(),
             addresses: s.addresses.clone(),
-            master: self.heard,
+            masters: self.heard.iter().map(|heard| (s.family, *heard)).collect(),
             sent: c.sent,
             received: c.received,
             dropped: c.drops.by_name(),

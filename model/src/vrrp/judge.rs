@@ -1,5 +1,5 @@
 //! What a received packet is worth: nothing of it is believed before it has been judged, in this order: TTL, length,
-//! version, vrid, checksum, authentication, source, interval, our own. What is dropped changes no state.
+//! version, vrid, checksum, authentication, source, interval, list, our own. What is dropped changes no state.
 
 use super::Received;
 use super::cause::Cause;
@@ -59,16 +59,16 @@ impl Instance {
         if matches!(advert.body, Body::V2 { seconds, .. } if Some(seconds) != s.advertise.whole_seconds()) {
             return Err(Cause::Interval);
         }
+        // RFC 9568 §5.2.5. Where none is configured, an advert moves something else than addresses.
+        if s.version == Version::V3 && advert.addresses.is_empty() && !s.addresses.is_empty() {
+            return Err(Cause::Addresses);
+        }
         if own { Err(Cause::Own) } else { Ok(advert) }
     }
 
     /// Whether an advert lists our addresses, in whatever order.
     pub(super) fn lists_ours(&self, advert: &Advert) -> bool {
-        let ours = || self.settings.addresses.iter().filter_map(|a| a.v4()).take(packet::MAX_ADDRESSES);
-        if ours().eq(advert.addresses.iter().copied()) {
-            return true;
-        }
-        let (mut ours, mut theirs): (Vec<_>, Vec<_>) = (ours().collect(), advert.addresses.clone());
+        let (mut ours, mut theirs) = (self.settings.listed(), advert.addresses.clone());
         ours.sort_unstable();
         theirs.sort_unstable();
         ours == theirs

@@ -1,6 +1,6 @@
 //! What an advert that was judged good does: RFC 9568 §6.4.2 for a Backup, §6.4.3 for a master.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::Oddity;
 use super::instance::{Instance, State};
@@ -16,7 +16,7 @@ const ANSWERS: u8 = 8;
 
 impl Instance {
     /// Hears an advert and from whom it came.
-    pub(super) fn receive(&mut self, turn: &mut Turn, heard: (Ipv4Addr, &Advert)) {
+    pub(super) fn receive(&mut self, turn: &mut Turn, heard: (IpAddr, &Advert)) {
         let (source, advert) = heard;
         self.counters.received += 1;
         self.warn_of_differences(turn, heard);
@@ -27,7 +27,7 @@ impl Instance {
         }
     }
 
-    fn hear_as_backup(&mut self, now: Moment, heard: (Ipv4Addr, &Advert)) {
+    fn hear_as_backup(&mut self, now: Moment, heard: (IpAddr, &Advert)) {
         let (source, advert) = heard;
         let (own, preempt, interval) = (self.priority(), self.preempt(), self.interval_of(advert));
         let down = self.down_interval(interval);
@@ -64,7 +64,7 @@ impl Instance {
         l.put_off = false;
     }
 
-    fn hear_as_master(&mut self, turn: &mut Turn, heard: (Ipv4Addr, &Advert)) {
+    fn hear_as_master(&mut self, turn: &mut Turn, heard: (IpAddr, &Advert)) {
         let (source, advert) = heard;
         let own = self.priority().get();
         let interval = self.settings.advertise;
@@ -125,7 +125,7 @@ impl Instance {
     }
 
     /// Neither a differing list nor, in version 3, a differing interval is a reason to drop: people are told.
-    fn warn_of_differences(&mut self, turn: &mut Turn, heard: (Ipv4Addr, &Advert)) {
+    fn warn_of_differences(&mut self, turn: &mut Turn, heard: (IpAddr, &Advert)) {
         let (source, advert) = heard;
         let interval = self.interval_of(advert);
         if !self.lists_ours(advert) {

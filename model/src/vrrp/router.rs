@@ -8,7 +8,7 @@ use super::input::Report;
 use super::instance::Instance;
 use super::turn::Turn;
 use super::{Effect, Input, LinkState, Received, Settings, VipStatus, judge, packet, timing};
-use crate::units::{Cidr, InterfaceName, Moment, Vrid};
+use crate::units::{Cidr, Family, InterfaceName, Moment, Vrid};
 
 /// The virtual routers of one machine and what they know of it. Effects come in the order in which they are to be
 /// carried out; a vip's state changes nowhere else.
@@ -17,11 +17,11 @@ pub struct Router {
     instances: BTreeMap<Id, Instance>,
     next: Id,
     /// Names in the order of the file, the order of [`Router::status`].
-    order: Vec<String>,
-    by_name: BTreeMap<String, Id>,
+    order: Vec<Name>,
+    by_name: BTreeMap<Name, Id>,
     /// Virtual routers that left and wait for the kernel to let go of their addresses.
-    departed: BTreeMap<String, Id>,
-    by_vrid: BTreeMap<InterfaceName, BTreeMap<Vrid, Id>>,
+    departed: BTreeMap<Name, Id>,
+    by_vrid: BTreeMap<InterfaceName, BTreeMap<(Family, Vrid), Id>>,
     due: BTreeSet<(Moment, Id)>,
     /// Kept over reloads: what the driver said once, it need not say again.
     links: BTreeMap<InterfaceName, LinkState>,
@@ -35,6 +35,9 @@ pub struct Router {
 }
 
 type Id = u64;
+
+/// A vip's name and one of its families.
+type Name = (String, Family);
 
 impl Router {
     /// Virtual routers that wait for word of their interfaces. Of two settings with one name, or with one vrid on one
@@ -70,8 +73,9 @@ impl Router {
                 }
                 self.foreign.insert(interface, addresses);
             }
-            Input::Done { vip, result } => {
-                if let Some(id) = self.by_name.get(&vip).or(self.departed.get(&vip)).copied() {
+            Input::Done { vip, family, result } => {
+                let name = (vip, family);
+                if let Some(id) = self.by_name.get(&name).or(self.departed.get(&name)).copied() {
                     self.with(id, |i| i.done(&mut turn, result));
                 }
                 self.forget_settled();
@@ -142,7 +146,8 @@ impl Router {
         // An interface without a virtual router is not ours to keep accounts of.
         let Some(vrids) = self.by_vrid.get(&packet.interface) else { return };
         let vrid = packet::envelope(&packet.message).and_then(|e| Vrid::try_from(e.vrid).ok());
-        match vrid.and_then(|v| vrids.get(&v)).copied() {
+        let family = Family::of(packet.source);
+        match vrid.and_then(|v| vrids.get(&(family, v))).copied() {
             Some(id) => self.with(id, |i| i.packet(turn, packet)),
             None => {
                 let drops = self.strangers.entry(packet.interface.clone()).or_default();
@@ -187,10 +192,10 @@ impl Router {
     /// from one vip to another is let go of before it is taken.
     fn load(&mut self, turn: &mut Turn, settings: Vec<Settings>) {
         let settings = distinct(settings);
-        let by_name: BTreeMap<&str, &Settings> = settings.iter().map(|s| (s.name.as_str(), s)).collect();
+        let by_name: BTreeMap<Name, &Settings> = settings.iter().map(|s| (name_of(s), s)).collect();
         let mut gone = Vec::new();
         for (name, id) in &self.by_name {
-            let new = by_name.get(name.as_str()).copied();
+            let new = by_name.get(name).copied();
             let Some(instance) = self.instances.get_mut(id) else { continue };
             match new {
                 Some(new) if instance.is_same_router(new) => instance.shed(turn, new),
@@ -202,12 +207,13 @@ impl Router {
             self.with(id, |i| i.leave(turn, why));
             self.depart(id);
         }
-        self.order = settings.iter().map(|s| s.name.clone()).collect();
+        self.order = settings.iter().map(name_of).collect();
         for new in settings {
-            match self.by_name.get(&new.name).copied() {
+            let name = name_of(&new);
+            match self.by_name.get(&name).copied() {
                 Some(id) => self.change(turn, (id, new)),
                 None => {
-                    let predecessor = self.departed.remove(&new.name).and_then(|id| self.remove(id));
+                    let predecessor = self.departed.remove(&name).and_then(|id| self.remove(id));
                     let id = self.enter(turn.now, new);
                     self.with(id, |i| {
                         if let Some(predecessor) = predecessor {
@@ -244,8 +250,9 @@ impl Router {
         instance.link = self.links.get(&settings.interface).cloned();
         instance.foreign = self.foreign.get(&settings.interface).cloned().unwrap_or_default();
         instance.checks = self.known(settings);
-        self.by_name.insert(settings.name.clone(), id);
-        self.by_vrid.entry(settings.interface.clone()).or_default().insert(settings.vrid, id);
+        self.by_name.insert(name_of(settings), id);
+        let vrids = self.by_vrid.entry(settings.interface.clone()).or_default();
+        vrids.insert((settings.family, settings.vrid), id);
         self.instances.insert(id, instance);
         id
     }
@@ -260,8 +267,9 @@ impl Router {
     fn depart(&mut self, id: Id) {
         let Some(instance) = self.instances.get(&id) else { return };
         let settings = &instance.settings;
-        self.by_name.remove(&settings.name);
-        self.departed.insert(settings.name.clone(), id);
+        let name = name_of(settings);
+        self.by_name.remove(&name);
+        self.departed.insert(name, id);
         if let Some(vrids) = self.by_vrid.get_mut(&settings.interface) {
             vrids.retain(|_, other| *other != id);
             if vrids.is_empty() {
@@ -289,10 +297,14 @@ impl Router {
     }
 }
 
-/// Without those whose name, or interface and vrid, another before them has.
+fn name_of(settings: &Settings) -> Name {
+    (settings.name.clone(), settings.family)
+}
+
+/// Without those whose name and family, or interface, vrid and family, another before them has.
 fn distinct(settings: Vec<Settings>) -> Vec<Settings> {
     let (mut names, mut vrids) = (BTreeSet::new(), BTreeSet::new());
-    let is_new = |s: &Settings| names.insert(s.name.clone()) && vrids.insert((s.interface.clone(), s.vrid));
+    let is_new = |s: &Settings| names.insert(name_of(s)) && vrids.insert((s.interface.clone(), s.family, s.vrid));
     let mut settings = settings;
     settings.retain(is_new);
     settings

@@ -1,8 +1,12 @@
 //! What one virtual router is told: the configuration with its secret resolved.
 
-use crate::config::{Checksum, Preempt, Version};
-use crate::desired::{DesiredVip, Reach};
-use crate::units::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::packet;
+use crate::config::{Announce, Checksum, Preempt, Route, Version};
+use crate::desired::{DesiredRouter, DesiredVip, Reach};
+use crate::units::{Centiseconds, Cidr, Family, InterfaceName, Priority, Vrid};
 
 /// VRRPv2's simple password: at most 8 bytes, zero-padded, never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,13 +38,20 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// One virtual router's settings.
+/// One virtual router's settings. A vip with addresses of both families is two virtual routers of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The vip's name.
     pub name: String,
+    /// The family of its adverts and addresses.
+    pub family: Family,
+    /// The group that it changes state with. The two families of a vip always do.
+    pub group: Option<String>,
     /// Where it lives.
     pub interface: InterfaceName,
+    /// The macvlan of that interface with the virtual router's MAC, which then holds the addresses and sends the
+    /// adverts (RFC 9568 §7.2, §7.3).
+    pub virtual_mac: Option<InterfaceName>,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Configured priority, before weights.
@@ -67,24 +78,55 @@ pub struct Settings {
     pub checksum: Checksum,
     /// Tracked checks by name with their weights; `None` is FAULT when down, and for a file, whose number is the weight.
     pub track: Vec<(String, Option<i16>)>,
+    /// Routes of this family that follow the addresses.
+    pub routes: Vec<Route>,
+    /// Whether a master that is not the owner takes packets for the addresses (RFC 9568 §6.1, Accept_Mode).
+    pub accept: bool,
+    /// How long it waits after the start of the process before it takes part.
+    pub start_delay: Duration,
+    /// When the addresses are announced beyond the moment of taking over.
+    pub announce: Announce,
 }
 
 impl Settings {
-    /// What the machine's own vip says, with its password resolved by the caller.
-    pub fn new(vip: &DesiredVip, password: Option<Password>) -> Settings {
-        Settings {
+    /// What the machine's own vip says, one for each family of its addresses and IPv4 first, with its password resolved
+    /// by the caller.
+    pub fn of(vip: &DesiredVip, password: Option<Password>) -> Vec<Settings> {
+        let one = |router: &DesiredRouter| Settings {
             name: vip.name.clone(),
+            family: router.family,
+            group: vip.group.clone(),
             interface: vip.interface.clone(),
+            virtual_mac: router.virtual_mac.as_ref().map(|mac| mac.name.clone()),
             vrid: vip.vrid,
             priority: vip.priority,
-            addresses: vip.addresses.clone(),
-            reach: vip.routers.first().map_or(Reach::Multicast, |r| r.reach.clone()),
+            addresses: router.addresses.clone(),
+            reach: router.reach.clone(),
             version: vip.version,
             advertise: vip.advertise,
             preempt: vip.preempt,
             password,
             checksum: vip.checksum,
             track: vip.track.clone(),
-        }
+            routes: router.routes.clone(),
+            accept: vip.accept,
+            start_delay: vip.start_delay,
+            announce: vip.announce,
+        };
+        vip.routers.iter().map(one).collect()
+    }
+
+    /// The addresses that an advert lists: as many as it carries, in the order of the file, but for IPv6's link-local
+    /// ones, which come first.
+    ///
+    /// RFC 9568 §5.2.9 wants the virtual router's link-local address first. Where none is configured none is made up:
+    /// keepalived and FRR accept such a list and send it themselves.
+    pub fn listed(&self) -> Vec<IpAddr> {
+        let local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+        let addresses = self.addresses.iter().map(|a| a.address());
+        let (mut listed, others): (Vec<_>, Vec<_>) = addresses.partition(local);
+        listed.extend(others);
+        listed.truncate(packet::most_addresses(self.family));
+        listed
     }
 }

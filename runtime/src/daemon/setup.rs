@@ -92,7 +92,7 @@ pub(super) fn setup(file: Option<&Path>, node: Option<&str>) -> Result<Setup, Se
     let peer = identify(&loaded.config, node)?;
     let desired = desired::desire(&loaded.config, &peer)
         .ok_or_else(|| SetupError::Node { what: format!("{peer} is no peer of this file") })?;
-    let routers = desired.vips.iter().map(router).collect::<Result<_, _>>()?;
+    let routers = desired.vips.iter().map(routers).collect::<Result<Vec<_>, _>>()?.concat();
     let gated = desired.services.iter().flat_map(|s| s.addresses.iter().copied()).collect();
     let checks = desired.checks.iter().map(|c| Watch {
         subject: Subject::Check(c.name.clone()),
@@ -134,10 +134,10 @@ fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
 }
 
-fn router(vip: &DesiredVip) -> Result<Settings, SetupError> {
+fn routers(vip: &DesiredVip) -> Result<Vec<Settings>, SetupError> {
     let refused = |source| SetupError::Secret { vip: vip.name.clone(), at: vip.at.clone(), source };
     let password = vip.auth_pass.as_ref().map(secrets::password).transpose().map_err(refused)?;
-    Ok(Settings::new(vip, password))
+    Ok(Settings::of(vip, password))
 }
 
 /// `ha.kdl:12: an address must be quoted [HA0102]`.

@@ -1,7 +1,7 @@
 //! What a run knows beside the machine: health, counters and warnings; and how `status` and plans are told of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::desired::DesiredService;
@@ -142,7 +142,7 @@ impl State {
             config: setup.path.display().to_string(),
             master: thread.vips.iter().filter(|v| is_master(v.state)).map(|v| v.vip.clone()).collect(),
             down: names.filter(|(_, down)| !down.is_empty()).collect(),
-            masters: masters.filter_map(|v| Some((v.vip.clone(), IpAddr::V4(v.master?.0)))).collect(),
+            masters: masters.filter_map(|v| Some((v.vip.clone(), v.master()?.0))).collect(),
         }
     }
 

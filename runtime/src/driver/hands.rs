@@ -1,10 +1,10 @@
 //! Carries effects out: the hands of the VRRP thread.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use model::units::{Cidr, InterfaceName, Moment, Priority};
-use model::vrrp::{Effect, Event, Settings};
+use model::vrrp::{Effect, Event, Input, Settings};
 use tokio::sync::mpsc;
 
 use super::{Command, DriverEvent};
@@ -91,32 +91,31 @@ impl Hands {
     }
 
     /// Carries one effect out; `Some` where the router awaits an answer.
-    pub fn perform(&mut self, now: Moment, machine: &Machine, effect: Effect) -> Option<(String, Result<(), String>)> {
+    pub fn perform(&mut self, now: Moment, machine: &Machine, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Advert { interface, source, destinations, message } => {
+            Effect::Advert { interface, source, destinations, message, .. } => {
                 let port = machine.port(&interface).ok_or_else(|| absent(&interface));
                 let sent = port.and_then(|port| self.advert(port, (source, &destinations), &message));
                 self.speak(now, interface, sent);
                 None
             }
-            Effect::Hold { vip, interface, addresses } => {
+            Effect::Hold { vip, family, interface, addresses, .. } => {
                 let port = machine.port(&interface).ok_or_else(|| absent(&interface));
                 let done = port.and_then(|port| self.hold((machine, port), &interface, &addresses));
                 if done.is_ok() {
                     self.held.extend(addresses.iter().map(|c| ((interface.clone(), *c), vip.clone())));
                 }
                 self.tell_troubles(now, &vip);
-                Some((vip, done))
+                Some(Input::Done { vip, family, result: done })
             }
-            Effect::Release { vip, interface, addresses } => {
+            Effect::Release { vip, family, interface, addresses, .. } => {
                 let done = self.release(machine, &interface, &addresses);
                 self.tell_troubles(now, &vip);
-                Some((vip, done))
+                Some(Input::Done { vip, family, result: done })
             }
-            Effect::Announce { interface, addresses } => {
+            Effect::Announce { vip, interface, addresses, .. } => {
                 if let Some(port) = machine.port(&interface) {
                     self.hot.announce(port, &addresses);
-                    let vip = self.vip_of(&interface);
                     self.tell_troubles(now, &vip);
                 }
                 None
@@ -179,10 +178,13 @@ impl Hands {
         self.dropped += u64::from(self.events.try_send(event).is_err());
     }
 
-    fn advert(&self, port: Port, (source, to): (Ipv4Addr, &[Ipv4Addr]), message: &[u8]) -> Result<(), String> {
+    fn advert(&self, port: Port, (source, to): (IpAddr, &[IpAddr]), message: &[u8]) -> Result<(), String> {
         let mut failure = Ok(());
         for to in to {
-            let sent = self.socket.send(port.index, (source, *to), message);
+            let sent = match (source, *to) {
+                (IpAddr::V4(source), IpAddr::V4(to)) => self.socket.send(port.index, (source, to), message),
+                _ => Err(std::io::ErrorKind::Unsupported.into()),
+            };
             failure = failure.and(sent.map_err(|e| format!("sending an advert from {source} to {to}: {e}")));
         }
         failure

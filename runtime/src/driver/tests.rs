@@ -3,9 +3,9 @@
 
 use std::process::Command as Program;
 
-use model::config::{Checksum, Preempt, Version};
+use model::config::{Announce, Checksum, Preempt, Version};
 use model::desired::Reach;
-use model::units::Cidr;
+use model::units::{Cidr, Family};
 use model::vrrp::{Event, Settings, VipState};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn settings(priority: u8) -> Settings {
     Settings {
         name: "web".into(),
+        family: Family::V4,
+        group: None,
+        virtual_mac: None,
         interface: "eth0".parse().unwrap(),
         vrid: 51.try_into().unwrap(),
         priority: priority.try_into().unwrap(),
@@ -32,6 +35,10 @@ fn settings(priority: u8) -> Settings {
         password: None,
         checksum: Checksum::PseudoHeader,
         track: Vec::new(),
+        routes: Vec::new(),
+        accept: true,
+        start_delay: Duration::ZERO,
+        announce: Announce::default(),
     }
 }
 

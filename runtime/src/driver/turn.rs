@@ -189,10 +189,10 @@ impl Driver {
                 if let Effect::Release { interface, .. } = &effect {
                     self.released.insert(interface.clone());
                 }
-                if let Some((vip, result)) = self.hands.perform(self.now, self.watch.machine(), effect) {
+                if let Some(answer) = self.hands.perform(self.now, self.watch.machine(), effect) {
                     // Changing the kernel took time.
                     self.now = clock::now();
-                    self.answers.push_back(Input::Done { vip, result });
+                    self.answers.push_back(answer);
                 }
             }
         }
@@ -277,8 +277,8 @@ impl Driver {
                     if self.interfaces.contains_key(&interface) {
                         self.feed(Some(Input::Packet(Received {
                             interface,
-                            source: packet.source,
-                            destination: packet.destination,
+                            source: packet.source.into(),
+                            destination: packet.destination.into(),
                             ttl: packet.ttl,
                             message: packet.message,
                         })));

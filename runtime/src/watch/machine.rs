@@ -62,7 +62,7 @@ impl Machine {
             true => {
                 let addresses = self.addresses.get(index).map(Vec::as_slice).unwrap_or_default();
                 let mut others = addresses.iter().filter(|a| a.mark != OUR_MARK);
-                LinkState::Up { primary: others.next().map(|a| a.address) }
+                LinkState::Up { primary: others.next().map(|a| a.address), link_local: None }
             }
         }
     }

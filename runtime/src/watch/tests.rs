@@ -38,15 +38,15 @@ fn until(watch: &mut Watch, name: &InterfaceName, state: LinkState) {
 fn a_link_is_followed_through_carrier_rename_and_re_creation() {
     let v0 = pair();
     let mut watch = Watch::open().unwrap();
-    until(&mut watch, &v0, LinkState::Up { primary: None });
+    until(&mut watch, &v0, LinkState::Up { primary: None, link_local: None });
     let index = watch.machine().port(&v0).unwrap().index;
     sh("ip link set v1 down");
     until(&mut watch, &v0, LinkState::Down);
     sh("ip link set v1 up; ip link set v0 down; ip link set v0 name w0; ip link set w0 up");
-    until(&mut watch, &"w0".parse().unwrap(), LinkState::Up { primary: None });
+    until(&mut watch, &"w0".parse().unwrap(), LinkState::Up { primary: None, link_local: None });
     assert_eq!(watch.machine().state(&v0), LinkState::Absent);
     sh("ip link del w0; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
-    until(&mut watch, &v0, LinkState::Up { primary: None });
+    until(&mut watch, &v0, LinkState::Up { primary: None, link_local: None });
     assert_ne!(watch.machine().port(&v0).unwrap().index, index);
 }
 
@@ -59,7 +59,7 @@ fn the_primary_address_is_the_first_that_is_not_ours() {
     let ours: Cidr = "10.9.0.1/24".parse().unwrap();
     addresses.add(port.index, &[ours]).unwrap();
     sh("ip addr add 192.0.2.7/24 dev v0; ip addr add 192.0.2.8/24 dev v0");
-    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()) });
+    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()), link_local: None });
     drain(&mut watch);
     sh("ip addr del 10.9.0.1/24 dev v0");
     let seen = drain(&mut watch);
@@ -72,7 +72,7 @@ fn what_an_overrun_hid_is_told_as_if_it_had_just_happened() {
     let v0 = pair();
     sh("ip addr add 192.0.2.7/24 dev v0");
     let mut watch = Watch::open().unwrap();
-    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()) });
+    until(&mut watch, &v0, LinkState::Up { primary: Some([192, 0, 2, 7].into()), link_local: None });
     let before = watch.machine().clone();
     sh("ip addr del 192.0.2.7/24 dev v0; ip addr add 192.0.2.8/24 dev v0; ip link set v0 down");
     until(&mut watch, &v0, LinkState::Down);

@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
-const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
+const GROUP: IpAddr = IpAddr::V4(super::GROUP);
 
 fn advert(body: Body) -> Advert {
-    let addresses = vec![Ipv4Addr::new(192, 0, 2, 50), Ipv4Addr::new(192, 0, 2, 51)];
+    let addresses = vec![[192, 0, 2, 50].into(), [192, 0, 2, 51].into()];
     Advert { vrid: Vrid::try_from(51).unwrap(), priority: 150, body, addresses }
 }
 
@@ -29,8 +30,15 @@ fn ones_complement_sum(bytes: &[u8]) -> u16 {
     })
 }
 
-fn pseudo_header(destination: Ipv4Addr, message: &[u8]) -> Vec<u8> {
-    [&SOURCE.octets()[..], &destination.octets(), &[0, 112, 0, message.len() as u8], message].concat()
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+fn pseudo_header(destination: IpAddr, message: &[u8]) -> Vec<u8> {
+    [&octets(SOURCE)[..], &octets(destination), &[0, 112, 0, message.len() as u8], message].concat()
 }
 
 fn golden(name: &str, message: &[u8]) {
@@ -126,7 +134,7 @@ fn each_mistake_is_named() {
 
 #[test]
 fn a_list_longer_than_the_count_can_say_is_cut() {
-    let addresses = (0..300u32).map(Ipv4Addr::from).collect();
+    let addresses = (0..300u32).map(|n| Ipv4Addr::from(n).into()).collect();
     let message = encode(&Advert { addresses, ..v3() }, Checksum::Message, SOURCE, GROUP);
     assert_eq!(decode(&message, SOURCE, GROUP).unwrap().addresses.len(), MAX_ADDRESSES);
 }
@@ -151,7 +159,7 @@ fn any_body() -> impl Strategy<Value = Body> {
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..1100), a: u32, b: u32) {
-        let _ = decode(&bytes, a.into(), b.into());
+        let _ = decode(&bytes, Ipv4Addr::from(a).into(), Ipv4Addr::from(b).into());
         let _ = envelope(&bytes);
     }
 
@@ -165,13 +173,13 @@ proptest! {
     #[test]
     fn what_was_encoded_decodes_to_the_same(
         vrid in 1u8.., priority: u8, body in any_body(),
-        addresses in prop::collection::vec(any::<u32>().prop_map(Ipv4Addr::from), 1..256),
+        addresses in prop::collection::vec(any::<u32>().prop_map(|n| Ipv4Addr::from(n).into()), 1..256),
         plain: bool, source: u32, destination: u32,
     ) {
         let advert = Advert { vrid: Vrid::try_from(vrid).unwrap(), priority, body, addresses };
         prop_assume!(!advert.addresses.is_empty() || matches!(advert.body, Body::V2 { .. }));
         let form = if plain { Checksum::Message } else { Checksum::PseudoHeader };
-        let (source, destination) = (source.into(), destination.into());
+        let (source, destination) = (Ipv4Addr::from(source).into(), Ipv4Addr::from(destination).into());
         let message = encode(&advert, form, source, destination);
         prop_assert_eq!(decode(&message, source, destination), Ok(advert));
     }

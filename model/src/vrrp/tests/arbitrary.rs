@@ -37,20 +37,21 @@ fn any_input() -> impl Strategy<Value = Input> {
     let link = prop_oneof![
         Just(LinkState::Down),
         Just(LinkState::Absent),
-        Just(LinkState::Up { primary: None }),
-        Just(LinkState::Up { primary: Some(OURS) }),
+        Just(LinkState::Up { primary: None, link_local: None }),
+        Just(up()),
     ];
     let heard = (1u8..5, any::<u8>(), any::<bool>(), 0usize..4).prop_map(|(vrid, priority, v2, who)| {
         let version = if v2 { Version::V2 } else { Version::V3 };
         let sender = Settings { vrid: Vrid::try_from(vrid).unwrap(), version, ..settings() };
-        Input::Packet(advert_of(&sender, [PEER, LOWER, OURS, Ipv4Addr::BROADCAST][who], priority))
+        Input::Packet(advert_of(&sender, [PEER, LOWER, OURS, Ipv4Addr::BROADCAST.into()][who], priority))
     });
     let noise = prop::collection::vec(any::<u8>(), 0..40).prop_map(|message| {
-        let (source, destination) = (PEER, packet::GROUP);
+        let (source, destination) = (PEER, packet::GROUP.into());
         Input::Packet(Received { interface: eth0(), source, destination, ttl: 255, message })
     });
     let done = (1u8..4, any::<bool>()).prop_map(|(vip, ok)| Input::Done {
         vip: format!("vip{vip}"),
+        family: Family::V4,
         result: if ok { Ok(()) } else { Err("no".into()) },
     });
     prop_oneof![

@@ -172,7 +172,7 @@ fn a_driver_that_is_long_at_work_is_not_asleep() {
     bench.now = Moment(36_093_750);
     assert_eq!(kinds(&bench.router.handle(bench.now, Input::Tick)), ["advert 100", "hold 192.0.2.50/24"]);
     bench.now = bench.now + Duration::from_millis(80);
-    assert!(bench.give(Input::Done { vip: "ui".into(), result: Ok(()) }).is_empty());
+    assert!(bench.give(Input::Done { vip: "ui".into(), family: Family::V4, result: Ok(()) }).is_empty());
     assert_eq!(kinds(&bench.give(Input::Tick)), ["advert 100"]);
     assert_eq!(bench.state(), VipState::Master);
 }
@@ -189,7 +189,7 @@ fn a_thousand_vips_move_in_one_tick_and_stay() {
     let mut bench = Bench::new(many.collect());
     for n in 0..4 {
         let interface = format!("eth{n}").parse().unwrap();
-        bench.give(Input::Link { interface, state: LinkState::Up { primary: Some(OURS) } });
+        bench.give(Input::Link { interface, state: up() });
     }
     bench.run_until(ms(500));
     let status = bench.router.status();

@@ -151,7 +151,7 @@ fn what_cannot_be_released_is_tried_again_and_told_of() {
     let mut bench = Bench::master(settings());
     let effects = bench.router.handle(bench.now, Input::Packet(advert_of(&settings(), PEER, 200)));
     assert_eq!(kinds(&effects), ["release 192.0.2.50/24"]);
-    let refused = Input::Done { vip: "ui".into(), result: Err("Device or resource busy".into()) };
+    let refused = Input::Done { vip: "ui".into(), family: Family::V4, result: Err("Device or resource busy".into()) };
     let told = bench.router.handle(bench.now, refused);
     assert!(matches!(events(&told)[..], [Event::Warning { .. }]));
     assert_eq!(kinds(&bench.wait(1_000)), ["release 192.0.2.50/24"]);
@@ -164,7 +164,7 @@ fn an_answer_to_an_earlier_mastership_changes_nothing() {
     bench.now = ms(3_700);
     bench.router.handle(bench.now, Input::Tick);
     bench.router.handle(bench.now, Input::Packet(advert_of(&settings(), PEER, 200)));
-    let late = Input::Done { vip: "ui".into(), result: Err("No such device".into()) };
+    let late = Input::Done { vip: "ui".into(), family: Family::V4, result: Err("No such device".into()) };
     assert!(bench.router.handle(bench.now, late).is_empty());
     assert_eq!(bench.state(), VipState::Backup);
 }
@@ -208,7 +208,7 @@ fn a_file_that_has_not_been_read_yet_keeps_its_vip_from_becoming_master() {
 }
 
 fn refused() -> Input {
-    Input::Done { vip: "ui".into(), result: Err("Device or resource busy".into()) }
+    Input::Done { vip: "ui".into(), family: Family::V4, result: Err("Device or resource busy".into()) }
 }
 
 #[test]

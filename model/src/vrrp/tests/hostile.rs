@@ -61,7 +61,7 @@ fn version_2_drops_a_differing_interval() {
 fn unicast_drops_senders_that_are_no_peers() {
     let unicast = Settings { reach: Reach::Unicast { local: OURS, peers: vec![PEER] }, ..settings() };
     let mut bench = Bench::master(unicast.clone());
-    bench.give(Input::Packet(advert_of(&unicast, Ipv4Addr::new(192, 0, 2, 66), 200)));
+    bench.give(Input::Packet(advert_of(&unicast, [192, 0, 2, 66].into(), 200)));
     assert_eq!((bench.state(), bench.status().dropped["source"]), (VipState::Master, 1));
     bench.give(Input::Packet(advert_of(&unicast, PEER, 200)));
     assert_eq!(bench.state(), VipState::Backup);
@@ -99,7 +99,7 @@ fn packets_for_nobody_are_counted_on_their_interface() {
 
 #[test]
 fn each_unicast_peer_gets_a_checksum_of_its_own_where_that_covers_the_destination() {
-    let third = Ipv4Addr::new(192, 0, 2, 13);
+    let third = IpAddr::from([192, 0, 2, 13]);
     let reach = Reach::Unicast { local: OURS, peers: vec![PEER, third] };
     for (checksum, messages) in [(Checksum::PseudoHeader, 2), (Checksum::Message, 1)] {
         let mut bench = Bench::master(Settings { reach: reach.clone(), checksum, ..settings() });

@@ -8,18 +8,19 @@ mod ledger;
 mod reload;
 mod startup;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::packet::{self, Advert, Auth, Body};
 use super::*;
-use crate::config::{Checksum, Preempt, Version};
+use crate::config::{Announce, Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Cidr, InterfaceName, Moment, Priority, Vrid};
+use crate::units::{Centiseconds, Cidr, Family, InterfaceName, Moment, Priority, Vrid};
 
-pub(super) const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
-pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
-pub(super) const LOWER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(super) const OURS: IpAddr = IpAddr::V4(OUR_PRIMARY);
+pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
+pub(super) const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const OUR_PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 
 pub(super) fn eth0() -> InterfaceName {
     "eth0".parse().unwrap()
@@ -32,6 +33,9 @@ pub(super) fn cidr(text: &str) -> Cidr {
 pub(super) fn settings() -> Settings {
     Settings {
         name: "ui".into(),
+        family: Family::V4,
+        group: None,
+        virtual_mac: None,
         interface: eth0(),
         vrid: Vrid::try_from(51).unwrap(),
         priority: Priority::try_from(100).unwrap(),
@@ -43,11 +47,20 @@ pub(super) fn settings() -> Settings {
         password: None,
         checksum: Checksum::PseudoHeader,
         track: vec![],
+        routes: vec![],
+        accept: true,
+        start_delay: Duration::ZERO,
+        announce: Announce::default(),
     }
 }
 
 pub(super) fn ms(n: u64) -> Moment {
     Moment(n * 1_000_000)
+}
+
+/// An interface that is up and has our address.
+pub(super) fn up() -> LinkState {
+    LinkState::Up { primary: Some(OUR_PRIMARY), link_local: None }
 }
 
 /// A router with a clock and a driver that does as it is told.
@@ -79,7 +92,7 @@ impl Bench {
     }
 
     pub(super) fn link_up(&mut self) -> Vec<Effect> {
-        self.give(Input::Link { interface: eth0(), state: LinkState::Up { primary: Some(OURS) } })
+        self.give(Input::Link { interface: eth0(), state: up() })
     }
 
     /// Handles one input now and carries its effects out.
@@ -88,12 +101,14 @@ impl Bench {
         let mut at = 0;
         while let Some(effect) = effects.get(at) {
             let done = match effect {
-                Effect::Hold { vip, .. } => Some((vip.clone(), self.refuse.clone().map_or(Ok(()), Err))),
-                Effect::Release { vip, .. } => Some((vip.clone(), Ok(()))),
+                Effect::Hold { vip, family, .. } => {
+                    Some((vip.clone(), *family, self.refuse.clone().map_or(Ok(()), Err)))
+                }
+                Effect::Release { vip, family, .. } => Some((vip.clone(), *family, Ok(()))),
                 _ => None,
             };
-            if let Some((vip, result)) = done {
-                effects.extend(self.router.handle(self.now, Input::Done { vip, result }));
+            if let Some((vip, family, result)) = done {
+                effects.extend(self.router.handle(self.now, Input::Done { vip, family, result }));
             }
             at += 1;
             assert!(at < 100_000, "effects without end");
@@ -117,7 +132,7 @@ impl Bench {
         self.run_until(self.now + Duration::from_millis(milliseconds))
     }
 
-    pub(super) fn hear(&mut self, source: Ipv4Addr, priority: u8) -> Vec<Effect> {
+    pub(super) fn hear(&mut self, source: IpAddr, priority: u8) -> Vec<Effect> {
         let settings = settings();
         self.give(Input::Packet(advert_of(&settings, source, priority)))
     }
@@ -132,7 +147,7 @@ impl Bench {
 }
 
 /// What a peer with these settings sends.
-pub(super) fn advert_of(settings: &Settings, source: Ipv4Addr, priority: u8) -> Received {
+pub(super) fn advert_of(settings: &Settings, source: IpAddr, priority: u8) -> Received {
     let body = match settings.version {
         Version::V2 => Body::V2 {
             seconds: settings.advertise.whole_seconds().unwrap(),
@@ -140,12 +155,11 @@ pub(super) fn advert_of(settings: &Settings, source: Ipv4Addr, priority: u8) -> 
         },
         Version::V3 => Body::V3 { interval: settings.advertise },
     };
-    let addresses = settings.addresses.iter().filter_map(|a| a.v4()).collect();
     let destination = match settings.reach {
-        Reach::Multicast => packet::GROUP,
+        Reach::Multicast => packet::group(settings.family),
         Reach::Unicast { local, .. } => local,
     };
-    let advert = Advert { vrid: settings.vrid, priority, body, addresses };
+    let advert = Advert { vrid: settings.vrid, priority, body, addresses: settings.listed() };
     let message = packet::encode(&advert, settings.checksum, source, destination);
     Received { interface: settings.interface.clone(), source, destination, ttl: 255, message }
 }

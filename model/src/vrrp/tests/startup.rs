@@ -35,7 +35,7 @@ fn taking_over_is_advert_then_addresses_then_gratuitous_arp_again_after_five_sec
 
 #[test]
 fn multicast_waits_in_fault_for_an_address_to_send_from_and_unicast_does_not() {
-    let bare = || Input::Link { interface: eth0(), state: LinkState::Up { primary: None } };
+    let bare = || Input::Link { interface: eth0(), state: LinkState::Up { primary: None, link_local: None } };
     let mut bench = Bench::new(vec![settings()]);
     bench.give(bare());
     assert_eq!(bench.state(), VipState::Fault);

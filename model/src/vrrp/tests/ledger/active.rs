@@ -56,7 +56,7 @@ fn rfc9568_6_4_3_an_equal_advert_from_the_higher_address_ends_mastership() {
 fn rfc9568_6_4_3_addresses_are_compared_as_unsigned_numbers() {
     for (other, stays) in [([9, 255, 255, 255], true), ([193, 0, 0, 0], false), ([192, 0, 2, 9], true)] {
         let mut bench = Bench::master(settings());
-        bench.hear(Ipv4Addr::from(other), 100);
+        bench.hear(other.into(), 100);
         assert_eq!(bench.state() == VipState::Master, stays, "{other:?}");
     }
 }

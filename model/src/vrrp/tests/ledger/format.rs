@@ -9,7 +9,7 @@ fn rfc9568_5_1_1_1_the_source_is_the_primary_address_of_the_interface_it_is_sent
 
 #[test]
 fn rfc9568_5_1_1_2_the_destination_is_the_group_of_vrrp() {
-    assert_eq!(sent(&takeover(settings())).1, [Ipv4Addr::new(224, 0, 0, 18)]);
+    assert_eq!(sent(&takeover(settings())).1, [IpAddr::from([224, 0, 0, 18])]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ mod version2;
 use super::*;
 
 /// The only advert among effects: source, destinations and message.
-fn sent(effects: &[Effect]) -> (Ipv4Addr, Vec<Ipv4Addr>, Vec<u8>) {
+fn sent(effects: &[Effect]) -> (IpAddr, Vec<IpAddr>, Vec<u8>) {
     let advert = |effect: &Effect| match effect {
         Effect::Advert { source, destinations, message, .. } => Some((*source, destinations.clone(), message.clone())),
         _ => None,

@@ -98,7 +98,7 @@ fn rfc9568_7_2_every_field_is_filled_from_what_the_virtual_router_is_now() {
     bench.give(Input::Check { name: "nginx".into(), up: false });
     let (source, destinations, message) = sent(&bench.wait(1000));
     let advert = packet::decode(&message, source, destinations[0]).unwrap();
-    let addresses = vec![Ipv4Addr::new(192, 0, 2, 50)];
+    let addresses = vec![IpAddr::from([192, 0, 2, 50])];
     let body = Body::V3 { interval: interval(100) };
     assert_eq!(advert, Advert { vrid: settings().vrid, priority: 50, body, addresses });
 }
