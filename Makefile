@@ -26,7 +26,7 @@ demo:
 	$(OUT)/demo/hactl lab examples/proxmox-ui.kdl --script examples/lab/failover.script
 
 test:
-	@tools/needs build net keepalived
+	@tools/needs build net peers
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked --workspace --no-run
 	tools/in-namespaces $(CARGO) test --locked --offline --workspace --no-fail-fast

@@ -15,7 +15,7 @@ use support::cluster::{CLIENT, Setup};
 use support::{Cluster, Holding, Segment};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SETUP: Setup = Setup { version: 3, advert: 100, unicast: false, routers: 1, addresses: 1, detailed_log: false };
+const SETUP: Setup = Setup::PLAIN;
 
 /// A cluster whose machine 0 holds the address.
 fn settled() -> (Cluster, Holding) {

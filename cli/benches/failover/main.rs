@@ -39,7 +39,7 @@ fn main() {
 }
 
 fn setup(advert: u32, routers: usize, addresses: usize) -> Setup {
-    Setup { version: 3, advert, unicast: false, routers, addresses, detailed_log: false }
+    Setup { advert, routers, addresses, ..Setup::PLAIN }
 }
 
 /// The holder's port leaves the bridge: its peer and the client hear nothing of it any more.

@@ -4,11 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
 pub mod cluster;
+pub mod configuration;
 pub mod daemon;
+pub mod frame;
+pub mod frr;
 pub mod holding;
 pub mod segment;
+pub mod wire;
 
 pub use cluster::{Cluster, Software};
 pub use daemon::Daemon;
 pub use holding::Holding;
 pub use segment::Segment;
+pub use wire::{Router, Wire};
