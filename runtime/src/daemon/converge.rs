@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::desired::Desired;
@@ -44,6 +45,31 @@ pub(super) enum Look {
     Sysctls,
 }
 
+/// How often backends have turned. What a job knows of them is old once they turn again: the VRRP thread has changed the
+/// slots since.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns {
+    count: Arc<AtomicU64>,
+    seen: u64,
+}
+
+impl Turns {
+    /// One turned.
+    pub fn count(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// As they are now.
+    pub fn now(&self) -> Turns {
+        Turns { count: Arc::clone(&self.count), seen: self.count.load(Ordering::SeqCst) }
+    }
+
+    /// Whether one turned after this was taken.
+    pub fn went_on(&self) -> bool {
+        self.count.load(Ordering::SeqCst) != self.seen
+    }
+}
+
 /// What is to be made so.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
@@ -51,6 +77,8 @@ pub(super) struct Job {
     pub desired: Arc<Desired>,
     /// What this run knows and the kernel does not.
     pub live: Live,
+    /// Taken with `live`.
+    pub turns: Turns,
     /// How much is looked at.
     pub look: Look,
     /// Addresses that the VRRP thread alone adds and deletes, so that no step does; none before it runs, and what a
@@ -111,7 +139,7 @@ impl Tried {
 pub(super) enum Outcome {
     /// The plan was made, and these steps were tried, none where everything was so.
     Tried(Vec<Tried>, Vec<Note>),
-    /// An `apply` or `destroy` is at work: later.
+    /// An `apply` or `destroy` is at work, or a backend turned while the machine was looked at: later.
     Busy,
     /// The machine cannot be seen.
     Blind(KernelError),
@@ -165,6 +193,10 @@ impl Machine {
             Ok(plan) => plan,
             Err(error) => return Outcome::Blind(error),
         };
+        // Slots that were changed in between would be taken for a foreign hand's, and put back.
+        if job.turns.went_on() {
+            return Outcome::Busy;
+        }
         if let Some(unwritten) = &self.unwritten
             && record::save(&self.state, unwritten).is_ok()
         {
@@ -276,5 +308,37 @@ fn is_ours(step: &Step, job: &Job) -> bool {
             !job.hands_off.contains(&(interface.clone(), *cidr))
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::config::{self, Source};
+    use model::desired;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_put_back_that_a_backend_changed_while_the_machine_was_looked_at() {
+        let in_a_namespace = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let state = tempfile::tempdir().unwrap();
+            let text = "cluster \"c\"\npeer \"a\" address=\"192.0.2.1\"\n".to_owned();
+            let parsed = config::parse(&[Source { name: "ha.kdl".into(), text }]);
+            let desired = desired::desire(&parsed.config.unwrap(), "a").unwrap();
+            let turns = Turns::default();
+            let job = Job {
+                desired: Arc::new(desired.clone()),
+                live: Live::default(),
+                turns: turns.now(),
+                look: Look::All,
+                hands_off: BTreeSet::new(),
+            };
+            let mut machine = Machine::new(state.path());
+            assert!(matches!(machine.perform(&job), Outcome::Tried(..)));
+            turns.count();
+            assert!(matches!(machine.perform(&job), Outcome::Busy));
+        };
+        std::thread::spawn(in_a_namespace).join().unwrap();
     }
 }

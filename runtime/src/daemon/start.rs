@@ -8,7 +8,7 @@ use caps::{CapSet, Capability};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
-use super::converge::{Job, Look, Machine, Outcome, Tried};
+use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
 use super::fights::Fights;
 use super::setup::{Setup, setup};
 use super::signals::Signals;
@@ -114,6 +114,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         mastered: BTreeSet::new(),
         fighting: false,
         retry: Duration::ZERO,
+        turns: Turns::default(),
         work: None,
         wanted: None,
         not_before: None,
@@ -132,7 +133,13 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
 /// is as it was before.
 fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<Vec<Tried>, RunError> {
     let live = state.live(setup, &DriverStatus::default());
-    let job = Job { desired: Arc::clone(&setup.desired), live, look: Look::All, hands_off: BTreeSet::new() };
+    let job = Job {
+        desired: Arc::clone(&setup.desired),
+        live,
+        turns: Turns::default(),
+        look: Look::All,
+        hands_off: BTreeSet::new(),
+    };
     let tried = match machine.converge(&job) {
         Outcome::Tried(tried, notes) => {
             state.noted(&notes).iter().for_each(|line| tracing::warn!("{line}"));

@@ -1,6 +1,7 @@
 //! The daemon's loop: whatever happens next, handled.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
-use super::converge::{Job, Look, Machine, Outcome, Tried};
+use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
 use super::fights::Fights;
 use super::setup::Setup;
 use super::signals::Signals;
@@ -93,6 +94,8 @@ pub(super) struct Daemon {
     pub fighting: bool,
     /// How long the last step that failed waits for the next try.
     pub retry: Duration,
+    /// Of backends, since the start.
+    pub turns: Turns,
     /// The look at the machine that is under way.
     pub work: Option<(Cause, JoinHandle<Outcome>)>,
     /// The next one.
@@ -207,6 +210,7 @@ impl Daemon {
         Job {
             desired: Arc::clone(&self.setup.desired),
             live: self.state.live(&self.setup, thread),
+            turns: self.turns.now(),
             look: Look::All,
             hands_off: self.setup.addresses(),
         }
@@ -372,23 +376,29 @@ impl Daemon {
                 self.say(&Said::Check { check, up, why });
             }
             Subject::Backend { service, backend, .. } => {
-                let down = self.state.down(&service);
-                if let Some(desired) = self.setup.desired.services.iter().find(|s| s.name == service)
-                    && down != down_before
-                {
-                    let v4 = |a: &std::net::SocketAddr| match a {
-                        std::net::SocketAddr::V4(a) => Some(*a),
-                        std::net::SocketAddr::V6(_) => None,
-                    };
-                    let gone = down.difference(&down_before).filter_map(v4).collect();
-                    let (map, slots) = (rules::slots_map(&service), rules::slots(desired, &down));
-                    let _ = self.driver.send(Command::Slots { map, slots, gone });
-                }
+                self.slots(&service, &down_before);
                 turned(up, &format!("service.{service} backend {backend} is {word}: {why}"));
                 self.say(&Said::Backend { service, backend, up, why });
             }
         }
         Next::On
+    }
+
+    /// Hands the VRRP thread the slots of a service, where other backends are down than before.
+    fn slots(&self, service: &str, before: &BTreeSet<SocketAddr>) {
+        let down = self.state.down(service);
+        let Some(desired) = self.setup.desired.services.iter().find(|s| s.name == service) else { return };
+        if down == *before {
+            return;
+        }
+        let v4 = |a: &SocketAddr| match a {
+            SocketAddr::V4(a) => Some(*a),
+            SocketAddr::V6(_) => None,
+        };
+        let gone = down.difference(before).filter_map(v4).collect();
+        let (map, slots) = (rules::slots_map(service), rules::slots(desired, &down));
+        let _ = self.driver.send(Command::Slots { map, slots, gone });
+        self.turns.count();
     }
 
     async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {

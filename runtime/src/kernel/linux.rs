@@ -15,6 +15,10 @@ use crate::control;
 /// Keys that come and go with interfaces.
 const OF_INTERFACES: &str = "net.ipv4.conf.";
 
+/// How often our tables are looked at while backends keep turning: one that turns every few milliseconds is not waited
+/// for.
+const LOOKS: usize = 5;
+
 /// The Linux kernel of this machine, and a directory for what it does not remember.
 #[derive(Debug, Clone)]
 pub struct Linux {
@@ -140,6 +144,7 @@ impl Linux {
 
 impl Kernel for Linux {
     fn observe(&mut self, wanted: &Wanted) -> Result<Observed, KernelError> {
+        let (service, tables) = beside_the_service(|| self.service(), nftables::list)?;
         let links = netlink::links()?;
         let mut sysctls = BTreeMap::new();
         for key in &wanted.sysctls {
@@ -154,9 +159,9 @@ impl Kernel for Linux {
             addresses: netlink::addresses(&links)?.into_iter().collect(),
             links,
             sysctls,
-            tables: nftables::list()?,
+            tables,
             record: record::load(&self.state)?,
-            service: self.service()?,
+            service,
             others: others::holders(),
         })
     }
@@ -169,6 +174,25 @@ impl Kernel for Linux {
         }
         Ok(())
     }
+}
+
+/// Our tables as they were while the service said one thing: a backend that turns between the two looks would be taken
+/// for somebody else's change.
+fn beside_the_service<T>(
+    mut ask: impl FnMut() -> Result<Option<Live>, KernelError>,
+    mut look: impl FnMut() -> Result<T, KernelError>,
+) -> Result<(Option<Live>, T), KernelError> {
+    let mut before = ask()?;
+    for _ in 1..LOOKS {
+        let tables = look()?;
+        let after = ask()?;
+        let same = before.as_ref().map(|live| &live.down) == after.as_ref().map(|live| &live.down);
+        before = after;
+        if same {
+            return Ok((before, tables));
+        }
+    }
+    Ok((before, look()?))
 }
 
 /// What the record says once an operation is in force.
@@ -209,4 +233,38 @@ fn places<'a>(run: &[&'a Operation]) -> Vec<(&'a InterfaceName, Cidr)> {
         _ => None,
     };
     run.iter().filter_map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(down: &[&str]) -> Result<Option<Live>, KernelError> {
+        let down = down.iter().map(|a| a.parse().unwrap()).collect();
+        Ok(Some(Live { down: [("web".to_owned(), down)].into(), ..Live::default() }))
+    }
+
+    #[test]
+    fn tables_are_looked_at_again_where_a_backend_turned_meanwhile() {
+        let mut answers = [live(&[]), live(&["192.0.2.1:80"]), live(&["192.0.2.1:80"])].into_iter();
+        let mut tables = 1..;
+        let (service, tables) = beside_the_service(|| answers.next().unwrap(), || Ok(tables.next().unwrap())).unwrap();
+        assert_eq!((service, tables), (live(&["192.0.2.1:80"]).unwrap(), 2));
+    }
+
+    #[test]
+    fn backends_that_never_rest_are_not_waited_for() {
+        let mut turns = 0;
+        let mut ask = || {
+            turns += 1;
+            live(if turns % 2 == 0 { &["192.0.2.1:80"] } else { &[] })
+        };
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            Ok(())
+        };
+        beside_the_service(&mut ask, look).unwrap();
+        assert_eq!(looks, LOOKS);
+    }
 }
