@@ -1,11 +1,11 @@
-//! Gratuitous ARP: tells neighbours and switches where an address is now.
-//!
-//! The request form, broadcast, with sender and target address the same and a target hardware address of zeros: the
-//! announcement of RFC 5227 §2.3, which RFC 9568 §6.4.2 asks for and keepalived sends. It updates the caches of hosts
-//! that know the address, and every switch learns the port from the frame's source.
+//! Gratuitous ARP and unsolicited neighbour advertisements: tell neighbours and switches where an address is now, and
+//! hear when somebody else tells it of one of ours.
+
+pub mod ear;
+pub mod frame;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use model::units::Cidr;
@@ -24,9 +24,6 @@ const SEND_BUFFER: usize = 2 * 1024 * 1024;
 /// How often the socket is waited for when it takes no frame, a millisecond each time: a link that takes none for longer
 /// keeps no VRRP thread waiting; the router announces again later.
 const WAITS: usize = 3;
-
-/// Length of a frame: Ethernet header and ARP.
-const FRAME: usize = 42;
 
 /// An open packet socket that receives nothing.
 #[derive(Debug)]
@@ -49,17 +46,24 @@ impl Announcer {
         Ok(Announcer { socket })
     }
 
-    /// Sends one announcement for each IPv4 address; nothing where the link has no ARP.
+    /// Sends one announcement for each address; nothing where the link has no neighbours to tell.
     ///
     /// # Errors
     /// The kernel's, where some were not sent.
     pub fn announce(&self, port: Port, cidrs: &[Cidr]) -> io::Result<()> {
         let Some(mac) = port.mac else { return Ok(()) };
-        let frames: Vec<_> = cidrs.iter().filter_map(|c| c.v4()).map(|address| frame(mac, address)).collect();
-        frames.chunks(FRAMES).try_for_each(|part| self.send(port.index, part))
+        let (mut arp, mut advertisements) = (Vec::new(), Vec::new());
+        for cidr in cidrs {
+            match cidr.address() {
+                IpAddr::V4(address) => arp.push(frame::arp(mac, address)),
+                IpAddr::V6(address) => advertisements.push(frame::advertisement(mac, address)),
+            }
+        }
+        arp.chunks(FRAMES).try_for_each(|part| self.send(port.index, part))?;
+        advertisements.chunks(FRAMES).try_for_each(|part| self.send(port.index, part))
     }
 
-    fn send(&self, index: u32, mut frames: &[[u8; FRAME]]) -> io::Result<()> {
+    fn send<const N: usize>(&self, index: u32, mut frames: &[[u8; N]]) -> io::Result<()> {
         let mut waits = 0;
         while !frames.is_empty() {
             match send_frames(self.socket.as_fd(), index, frames) {
@@ -79,40 +83,5 @@ impl Announcer {
 impl AsFd for Announcer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// Ethernet, broadcast, from the interface's own address; ARP request for the address by itself (RFC 826).
-fn frame(mac: [u8; 6], address: Ipv4Addr) -> [u8; FRAME] {
-    let mut frame = [0; FRAME];
-    let parts: [&[u8]; 9] = [
-        &[0xff; 6],
-        &mac,
-        // ARP; Ethernet, IPv4, lengths 6 and 4; request.
-        &[0x08, 0x06],
-        &[0x00, 0x01, 0x08, 0x00, 0x06, 0x04],
-        &[0x00, 0x01],
-        &mac,
-        &address.octets(),
-        &[0; 6],
-        &address.octets(),
-    ];
-    frame.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
-    frame
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_announcement_is_a_broadcast_request_for_the_address_by_itself() {
-        let frame = frame([0x52, 0x54, 0, 1, 2, 3], Ipv4Addr::new(192, 0, 2, 10));
-        let text = frame.map(|b| format!("{b:02x}")).join(" ");
-        assert_eq!(
-            text,
-            "ff ff ff ff ff ff 52 54 00 01 02 03 08 06 00 01 08 00 06 04 00 01 \
-             52 54 00 01 02 03 c0 00 02 0a 00 00 00 00 00 00 c0 00 02 0a"
-        );
     }
 }

@@ -181,10 +181,7 @@ impl Hands {
     fn advert(&self, port: Port, (source, to): (IpAddr, &[IpAddr]), message: &[u8]) -> Result<(), String> {
         let mut failure = Ok(());
         for to in to {
-            let sent = match (source, *to) {
-                (IpAddr::V4(source), IpAddr::V4(to)) => self.socket.send(port.index, (source, to), message),
-                _ => Err(std::io::ErrorKind::Unsupported.into()),
-            };
+            let sent = self.socket.send(port.index, (source, *to), message);
             failure = failure.and(sent.map_err(|e| format!("sending an advert from {source} to {to}: {e}")));
         }
         failure

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use model::desired::Reach;
 use model::units::{Cidr, InterfaceName, Moment};
 use model::vrrp::{Effect, Event, Input, LinkState, Received, Router};
 use tokio::io::unix::AsyncFd;
@@ -17,7 +19,7 @@ use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus};
 use crate::clock;
 use crate::hot::Hot;
 use crate::hot::sys::{run_realtime, wait_for};
-use crate::socket::VrrpSocket;
+use crate::socket::{VrrpSocket, group};
 use crate::watch::tables::TableWatch;
 use crate::watch::{Seen, Watch};
 
@@ -71,6 +73,8 @@ struct Told {
     foreign: BTreeSet<Cidr>,
     /// Addresses of the vips there.
     wanted: BTreeSet<Cidr>,
+    /// Groups that are heard there: none where the vips reach their peers by unicast.
+    groups: BTreeSet<IpAddr>,
 }
 
 impl Driver {
@@ -255,8 +259,9 @@ impl Driver {
     /// Hears the group on every interface that is there; one that cannot be joined is told of once.
     fn join(&mut self) {
         let machine = self.watch.machine();
-        let ports: Vec<u32> = self.interfaces.keys().filter_map(|name| machine.port(name)).map(|p| p.index).collect();
-        let failed = self.hands.socket.join(ports);
+        let groups = self.interfaces.iter().filter_map(|(name, told)| Some((machine.port(name)?.index, &told.groups)));
+        let groups: Vec<_> = groups.flat_map(|(index, groups)| groups.iter().map(move |g| (index, *g))).collect();
+        let failed = self.hands.socket.join(groups);
         self.unjoined.retain(|index| failed.iter().any(|(i, _)| i == index));
         for (index, e) in failed {
             if let (true, Some(name)) = (self.unjoined.insert(index), machine.name(index)) {
@@ -277,8 +282,8 @@ impl Driver {
                     if self.interfaces.contains_key(&interface) {
                         self.feed(Some(Input::Packet(Received {
                             interface,
-                            source: packet.source.into(),
-                            destination: packet.destination.into(),
+                            source: packet.source,
+                            destination: packet.destination,
                             ttl: packet.ttl,
                             message: packet.message,
                         })));
@@ -360,7 +365,9 @@ impl Driver {
 fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Told> {
     let mut interfaces: BTreeMap<InterfaceName, Told> = BTreeMap::new();
     for s in &settings.routers {
-        interfaces.entry(s.interface.clone()).or_default().wanted.extend(&s.addresses);
+        let told = interfaces.entry(s.interface.clone()).or_default();
+        told.wanted.extend(&s.addresses);
+        told.groups.extend((s.reach == Reach::Multicast).then(|| group(s.family)));
     }
     interfaces
 }
@@ -374,8 +381,8 @@ impl Readiness {
     /// Of the driver's sockets, by descriptors of their own: the driver goes on using its own.
     fn of(driver: &Driver) -> io::Result<Readiness> {
         let tables = driver.tables.as_ref().map(AsFd::as_fd);
-        let all = [driver.timer.as_fd(), driver.hands.socket.as_fd(), driver.watch.as_fd()];
-        Ok(Readiness { fds: all.into_iter().chain(tables).map(wait_for).collect::<io::Result<_>>()? })
+        let all = [driver.timer.as_fd(), driver.watch.as_fd()].into_iter().chain(driver.hands.socket.fds());
+        Ok(Readiness { fds: all.chain(tables).map(wait_for).collect::<io::Result<_>>()? })
     }
 
     /// Returns when something waits; with the command where it is one.
