@@ -10,6 +10,7 @@ pub mod frame;
 pub mod frr;
 pub mod holding;
 pub mod segment;
+pub mod tshark;
 pub mod wire;
 
 pub use cluster::{Cluster, Software};
