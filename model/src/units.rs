@@ -60,6 +60,9 @@ impl Priority {
     /// The address owner's priority.
     pub const OWNER: Priority = Priority(255);
 
+    /// The lowest: whoever has it follows when nobody else does.
+    pub const LAST: Priority = Priority(1);
+
     /// The number as it stands in the packet.
     pub fn get(self) -> u8 {
         self.0

@@ -38,7 +38,7 @@ impl Scenario {
 
     /// A vip's settings on each machine that is on.
     fn members<'a>(&'a self, vip: &'a str) -> impl Iterator<Item = (usize, &'a Settings)> {
-        let on = |n: &usize| self.world.nodes.get(*n).is_some_and(|node| node.router.is_some());
+        let on = |n: &usize| self.world.nodes.get(*n).is_some_and(|node| node.router.is_some() && !node.stopping);
         let files = self.cluster.files.iter().enumerate().filter(move |(n, _)| on(n));
         files.flat_map(|(n, file)| file.iter().map(move |s| (n, s))).filter(move |(_, s)| s.name == vip)
     }

@@ -124,7 +124,9 @@ impl Step<'_> {
             let is_master = |of: &[VipStatus]| settings.is_some_and(|s| state(of, &s.name) == Some(VipState::Master));
             // A reload may have taken the settings away that the goodbye was said for.
             let reloaded = matches!(self.input, Input::Reload(_)) && self.was_master();
-            return match reloaded || is_master(self.before) && !is_master(self.after) {
+            // It may ask a worse successor to announce.
+            let lingers = settings.is_some_and(|s| self.lingers(&s.name));
+            return match reloaded || lingers || is_master(self.before) && !is_master(self.after) {
                 true => Ok(()),
                 false => Err("said goodbye without leaving mastership".into()),
             };
@@ -135,11 +137,18 @@ impl Step<'_> {
         };
         let ours = settings.listed();
         match () {
-            () if status.state != VipState::Master => Err(format!("{:?} sent an advert", status.state)),
+            () if status.state != VipState::Master && !self.lingers(&status.vip) => {
+                Err(format!("{:?} sent an advert", status.state))
+            }
             () if advert.priority != status.priority.get() => Err("advertised another priority than its own".into()),
             () if advert.addresses != ours => Err("advertised other addresses than its own".into()),
             () => Ok(()),
         }
+    }
+
+    /// It has been master, answers still, and does nothing beside.
+    fn lingers(&self, vip: &str) -> bool {
+        matches!(self.input, Input::Tick) && self.after.iter().any(|s| s.vip == vip && s.lingering)
     }
 
     fn was_master(&self) -> bool {
@@ -161,18 +170,24 @@ impl Step<'_> {
 }
 
 /// A machine with nothing under way holds exactly the addresses of the vips that it is master of, but for those that
-/// its kernel refused to let go of, and those whose loss it was not told of.
+/// it lingers with, that its kernel refused to let go of, and those whose loss it was not told of.
 ///
 /// # Errors
 /// Says what is held wrongly or missing.
 pub fn check_held(node: &Node) -> Result<(), String> {
     let Some(router) = &node.router else { return Ok(()) };
     let mut wanted: BTreeSet<(String, Cidr)> = BTreeSet::new();
-    for status in router.status().into_iter().filter(|s| s.state == VipState::Master) {
-        wanted.extend(status.addresses.into_iter().map(|a| (status.vip.clone(), a)));
+    let mut lingering: BTreeSet<(String, Cidr)> = BTreeSet::new();
+    for status in router.status() {
+        let addresses = status.addresses.into_iter().map(|a| (status.vip.clone(), a));
+        match status.state {
+            VipState::Master => wanted.extend(addresses),
+            _ if status.lingering => lingering.extend(addresses),
+            _ => {}
+        }
     }
     let missing = wanted.difference(&node.held).any(|a| !node.unseen.contains(a));
-    let surplus = node.held.difference(&wanted).any(|a| !node.stuck.contains(a));
+    let surplus = node.held.difference(&wanted).any(|a| !node.stuck.contains(a) && !lingering.contains(a));
     match missing || surplus {
         false => Ok(()),
         true => Err(format!("holds {:?}, being master of {wanted:?}", node.held)),

@@ -39,6 +39,12 @@ impl Network {
         (0..copies).map(|_| self.draw_delay(rng)).collect()
     }
 
+    /// After how long an announcement arrives; `None` where it is lost.
+    pub fn carry_word(&mut self, path: (usize, usize), rng: &mut Rng) -> Option<Duration> {
+        let lost = self.cut.contains(&path) || rng.chance(self.loss);
+        (!lost).then(|| self.draw_delay(rng))
+    }
+
     /// An old packet, to be heard again.
     pub fn replay(&mut self, rng: &mut Rng) -> Option<(usize, Received)> {
         let at = rng.index(self.past.len());

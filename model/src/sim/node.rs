@@ -76,6 +76,8 @@ pub struct Node {
     pub busy_until: Moment,
     /// Stopped by SIGSTOP, or starved.
     pub paused: bool,
+    /// It was asked to end and hands over.
+    pub stopping: bool,
     /// Whether its link is up.
     pub link: bool,
     /// Whether its kernel refuses Holds.
@@ -115,6 +117,7 @@ impl Node {
             inbox: VecDeque::new(),
             busy_until: Moment::default(),
             paused: false,
+            stopping: false,
             link: true,
             refuses: false,
             clings: false,
@@ -129,8 +132,9 @@ impl Node {
     /// Meets its fate; what there is to say of it, `None` where that changes nothing.
     pub fn meet(&mut self, fate: Fate) -> Option<String> {
         let line = match fate {
-            Fate::Start if self.router.is_some() => return None,
+            Fate::Start if self.router.is_some() && !self.stopping => return None,
             Fate::Start => {
+                self.crash();
                 self.start();
                 "starts".to_owned()
             }
@@ -138,7 +142,10 @@ impl Node {
                 self.crash();
                 "crashes".to_owned()
             }
-            Fate::Stop => "is stopped".to_owned(),
+            Fate::Stop => {
+                self.stopping = self.router.is_some();
+                "is stopped".to_owned()
+            }
             Fate::Pause => {
                 self.paused = true;
                 "is paused".to_owned()
@@ -253,6 +260,7 @@ impl Node {
     /// Loses power.
     pub fn crash(&mut self) {
         self.router = None;
+        self.stopping = false;
         self.held.clear();
         self.unseen.clear();
         self.stuck.clear();
@@ -333,6 +341,11 @@ impl Node {
     /// Whether it is master of a vip.
     pub fn is_master(&self, vip: &str) -> bool {
         self.status(vip).is_some_and(|s| s.state == VipState::Master)
+    }
+
+    /// Whether it answers for a vip's addresses: also while it hands them over.
+    pub fn answers_for(&self, vip: &str) -> bool {
+        self.status(vip).is_some_and(|s| s.state == VipState::Master || s.lingering)
     }
 
     /// Longest time from an input's arrival to its handling that the driver's work may cost.

@@ -182,7 +182,7 @@ impl Rehearsal {
         let machines = self.world.nodes.len();
         let cut = |n: usize, other: usize| self.world.network.cut.contains(&(n, other));
         let reached = |n: usize| machines == 1 || (0..machines).any(|other| other != n && !cut(n, other));
-        let holds = |(n, node): (usize, &Node)| !node.paused && reached(n) && node.is_master(vip);
+        let holds = |(n, node): (usize, &Node)| !node.paused && reached(n) && node.answers_for(vip);
         self.world.nodes.iter().enumerate().any(holds)
     }
 

@@ -7,8 +7,8 @@ use super::invariants::{Step, check_held};
 use super::network::{Network, reaches};
 use super::node::{Fate, Node};
 use super::rng::Rng;
-use crate::units::{Cidr, Moment};
-use crate::vrrp::{Effect, Event, Input, Received, VipState, packet};
+use crate::units::{Cidr, InterfaceName, Moment};
+use crate::vrrp::{Effect, Event, Input, Received, Router, VipState, packet};
 
 /// Something done to the cluster; machines by their index.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct World {
     pub takeovers: BTreeMap<String, u64>,
     /// How often each vip got or lost one.
     pub transitions: BTreeMap<String, u64>,
-    wire: BTreeMap<(Moment, u64), (usize, Received)>,
+    wire: BTreeMap<(Moment, u64), (usize, Input)>,
     sent: u64,
 }
 
@@ -78,7 +78,7 @@ impl World {
                 }
                 if is_stop {
                     self.handle(n, Input::Stop);
-                    self.nodes.get_mut(n).into_iter().for_each(Node::crash);
+                    self.end_stopped(n);
                 }
             }
             Action::Cut(from, to) => {
@@ -88,9 +88,17 @@ impl World {
             Action::Replay => {
                 self.note("somebody replays a packet".into());
                 if let Some((to, packet)) = self.network.replay(&mut self.rng) {
-                    self.put((to, packet), Duration::ZERO);
+                    self.put((to, Input::Packet(packet)), Duration::ZERO);
                 }
             }
+        }
+    }
+
+    /// A machine that was stopped is off once it has handed over.
+    fn end_stopped(&mut self, n: usize) {
+        let over = |node: &&mut Node| node.stopping && node.router.as_ref().is_none_or(Router::is_over);
+        if let Some(node) = self.nodes.get_mut(n).filter(over) {
+            node.crash();
         }
     }
 
@@ -135,10 +143,10 @@ impl World {
         match (arrival, ready) {
             (Some(at), other) if at <= end && other.is_none_or(|(ready, _)| at <= ready) => {
                 self.now = self.now.max(at);
-                if let Some((_, (to, packet))) = self.wire.pop_first()
+                if let Some((_, (to, input))) = self.wire.pop_first()
                     && let Some(node) = self.nodes.get_mut(to).filter(|node| node.link)
                 {
-                    node.give(Input::Packet(packet));
+                    node.give(input);
                 }
                 true
             }
@@ -160,6 +168,7 @@ impl World {
         let tick = node.is_due(now) && !answered && (node.inbox.is_empty() || self.rng.chance(500));
         let input = if tick { Input::Tick } else { node.inbox.pop_front().unwrap_or(Input::Tick) };
         self.handle(n, input);
+        self.end_stopped(n);
         if let Some(Err(what)) = self.nodes.get(n).filter(|node| node.is_quiet(now)).map(check_held) {
             self.violate(what);
         }
@@ -211,18 +220,20 @@ impl World {
                 }
                 None
             }
-            Effect::Hold { vip, family, addresses, .. } => {
+            Effect::Hold { vip, family, addresses, interface, .. } => {
                 let taken = addresses.iter().any(|a| node.foreign.contains(a));
                 let refused = node.refuses || taken || !node.link && self.rng.chance(500);
                 node.refusals += u32::from(refused);
                 // What is refused may have been half done.
                 let stood = if refused { self.rng.index(addresses.len() + 1) } else { addresses.len() };
-                let free: Vec<Cidr> = addresses.into_iter().filter(|a| !node.foreign.contains(a)).collect();
-                for address in free.into_iter().take(stood).map(|a| (vip.clone(), a)) {
+                let mut free: Vec<Cidr> = addresses.into_iter().filter(|a| !node.foreign.contains(a)).collect();
+                free.truncate(stood);
+                for address in free.iter().map(|a| (vip.clone(), *a)) {
                     node.unseen.remove(&address);
                     node.stuck.remove(&address);
                     node.held.insert(address);
                 }
+                self.announce(n, &interface, &free);
                 self.note(format!("{name} holds {vip}{}", if refused { ", refused" } else { "" }));
                 let result = if refused { Err("refused".to_owned()) } else { Ok(()) };
                 Some(Input::Done { vip, family, result })
@@ -241,7 +252,8 @@ impl World {
                 self.note(format!("{name} releases {vip}{}", if refused { ", refused" } else { "" }));
                 Some(Input::Done { vip, family, result: if refused { Err("refused".to_owned()) } else { Ok(()) } })
             }
-            Effect::Announce { .. } => {
+            Effect::Announce { interface, addresses, .. } => {
+                self.announce(n, &interface, &addresses);
                 self.note(format!("{name} announces again"));
                 None
             }
@@ -268,12 +280,27 @@ impl World {
             let Some(interface) = port else { continue };
             let packet = Received { interface, ..packet.clone() };
             for delay in self.network.carry((from, to), &packet, &mut self.rng) {
-                self.put((to, packet.clone()), delay);
+                self.put((to, Input::Packet(packet.clone())), delay);
             }
         }
     }
 
-    fn put(&mut self, delivery: (usize, Received), delay: Duration) {
+    /// Tells every other machine of the segment where these addresses are now.
+    fn announce(&mut self, from: usize, interface: &InterfaceName, addresses: &[Cidr]) {
+        let sender = self.nodes.get(from).filter(|node| node.link);
+        let Some(segment) = sender.and_then(|node| node.ports.get(interface)).cloned() else { return };
+        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+            let Some(interface) = self.nodes.get(to).and_then(|node| node.port_on(&segment)) else { continue };
+            for address in addresses {
+                if let Some(delay) = self.network.carry_word((from, to), &mut self.rng) {
+                    let word = Input::Announced { interface: interface.clone(), address: address.address() };
+                    self.put((to, word), delay);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, delivery: (usize, Input), delay: Duration) {
         self.sent += 1;
         self.wire.insert((self.now + delay, self.sent), delivery);
     }

@@ -104,6 +104,7 @@ impl Instance {
                 self.forget_refusals();
                 if let State::Master(h) = &mut self.state {
                     h.standing = !self.pending.contains(&Pending::Hold(term));
+                    h.settle_at = Some(turn.now + timing::ANNOUNCE_SOON);
                 }
             }
             (Some(Pending::Hold(term)), Err(words)) if term == ours && self.name() == VipState::Master => {

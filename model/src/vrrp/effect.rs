@@ -182,6 +182,12 @@ pub struct VipStatus {
     /// What other routers do that they should not, the newest last; each may be over.
     #[serde(default)]
     pub anomalies: Vec<Anomaly>,
+    /// It is to be left to others: priority 1, the last resort.
+    #[serde(default)]
+    pub drained: bool,
+    /// It is master no longer and still answers for the addresses, until its successor does.
+    #[serde(default)]
+    pub lingering: bool,
 }
 
 impl VipStatus {

@@ -64,9 +64,29 @@ pub enum Input {
         /// `Err` with the kernel's words.
         result: Result<(), String>,
     },
+    /// Somebody else announced one of our addresses: a gratuitous ARP or an unsolicited neighbour advertisement that
+    /// another MAC than ours sent. Who ceases to be master lets go of its addresses when their successor has said so.
+    Announced {
+        /// Where it was heard.
+        interface: InterfaceName,
+        /// Which.
+        address: IpAddr,
+    },
+    /// The vips, by name, that are to be left to others from now on: all of them, each time one comes or goes.
+    ///
+    /// A drained vip takes part with priority 1 and never preempts. Its master steps down; where nobody follows it
+    /// goes on: it is the last resort.
+    Drain(BTreeSet<String>),
+    /// Be master of this vip no longer, once: the best of the others follows, and is left alone for as long as it lives.
+    /// Where nobody follows, this machine is master again.
+    StepDown {
+        /// The vip's name.
+        vip: String,
+    },
     /// A valid new configuration: what did not change is not touched. Say first what the interfaces are that it brings.
     Reload(Vec<Settings>),
-    /// The process is asked to end: hand over.
+    /// The process is asked to end: hand over, then [`super::Router::is_over`]. Asked again, everything is let go of at
+    /// once.
     Stop,
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::addresses::{Forbearance, Pending, Refusal, Stuck};
 use super::anomaly::Anomalies;
 use super::cause::{Drops, is_power_of_ten};
+use super::handover::Lingering;
 use super::input::Report;
 use super::packet::{self, Advert, Auth, Body};
 use super::timing;
@@ -43,6 +44,14 @@ pub(super) struct Instance {
     pub(super) refusals: u32,
     pub(super) stuck: Option<Stuck>,
     pub(super) pending: VecDeque<Pending>,
+    /// Addresses that it keeps while somebody else takes them over.
+    pub(super) lingering: Option<Lingering>,
+    /// While it is master: which addresses somebody else announced, and when.
+    pub(super) claims: BTreeMap<IpAddr, Moment>,
+    /// The last resort, at somebody's wish.
+    pub(super) drained: bool,
+    /// It stepped down at somebody's wish, and has not been master since.
+    pub(super) stepped_down: bool,
 }
 
 /// What the state knows beyond its name.
@@ -76,6 +85,8 @@ pub(super) struct Holding {
     pub(super) advert_at: Moment,
     /// Gratuitous ARP again, once, after taking over.
     pub(super) announce_at: Option<Moment>,
+    /// The same once more, as soon as the predecessor has surely let go.
+    pub(super) settle_at: Option<Moment>,
     /// When the last advert left, scheduled or not.
     pub(super) spoke_at: Moment,
     /// The interval that it told, which the peers count our silence with.
@@ -122,11 +133,18 @@ impl Instance {
             refusals: 0,
             stuck: None,
             pending: VecDeque::new(),
+            lingering: None,
+            claims: BTreeMap::new(),
+            drained: false,
+            stepped_down: false,
         }
     }
 
     /// Priority with the weights of the checks that have reported (a check that has not is neither up nor down).
     pub(super) fn priority(&self) -> Priority {
+        if self.drained {
+            return Priority::LAST;
+        }
         let weight =
             |(name, weight): &(String, Option<i16>)| self.checks.get(name).map_or(0, |report| report.adds(*weight));
         self.settings.priority.weighted(self.settings.track.iter().map(weight).sum())
@@ -134,7 +152,8 @@ impl Instance {
 
     /// The owner of the addresses always preempts (RFC 9568 §6.1, Preempt_Mode).
     pub(super) fn preempt(&self) -> Preempt {
-        if self.settings.priority == Priority::OWNER { Preempt::Immediately } else { self.settings.preempt }
+        let owner = self.settings.priority == Priority::OWNER;
+        self.holds_back().unwrap_or(if owner { Preempt::Immediately } else { self.settings.preempt })
     }
 
     /// Where adverts are sent from; `None` while the link is not up or has no address.
@@ -248,6 +267,7 @@ impl Instance {
         let holding = Holding {
             advert_at: turn.now + self.settings.advertise.duration(),
             announce_at: Some(turn.now + timing::ANNOUNCE_AGAIN),
+            settle_at: None,
             spoke_at: turn.now,
             spoken: self.settings.advertise,
             answers: 0,
@@ -255,6 +275,10 @@ impl Instance {
             standing: false,
         };
         self.counters.terms += 1;
+        // What it lingered with is its own again.
+        self.lingering = None;
+        self.claims.clear();
+        self.stepped_down = false;
         self.out_of_patience = false;
         self.advertise(turn, self.priority().get());
         self.move_to(turn, State::Master(holding), why);
@@ -263,24 +287,28 @@ impl Instance {
     }
 
     /// The one way out of mastership: the goodbye where peers are to take over at once (RFC 9568 §6.4.3, Shutdown),
-    /// then the addresses. The caller says what it becomes.
-    fn leave_master(&mut self, turn: &mut Turn, goodbye: bool) {
+    /// then the addresses, unless it lingers with them. The caller says what it becomes.
+    pub(super) fn leave_master(&mut self, turn: &mut Turn, goodbye: bool) {
         if let State::Master(_) = self.state {
             if goodbye {
                 self.advertise(turn, 0);
             }
-            self.release(turn, self.settings.addresses.clone());
+            if self.lingering.is_none() {
+                self.release(turn, self.settings.addresses.clone());
+            }
         }
     }
 
-    /// Steps down in favour of a master that was heard.
+    /// Steps down in favour of a master that was heard, or that there may be; lingers until it surely is one.
     pub(super) fn yield_to(&mut self, turn: &mut Turn, interval: Centiseconds, why: String) {
+        self.linger(turn.now);
         self.leave_master(turn, false);
         self.enter_backup(turn, interval, why);
     }
 
     fn enter_fault(&mut self, turn: &mut Turn, why: String) {
         self.leave_master(turn, true);
+        self.let_go(turn);
         self.move_to(turn, State::Fault, why.clone());
         self.why = Some(why);
     }
@@ -288,6 +316,11 @@ impl Instance {
     /// Ends taking part, for good or until settings are entered anew.
     pub(super) fn leave(&mut self, turn: &mut Turn, why: &str) {
         self.leave_master(turn, true);
+        self.let_go(turn);
+        self.end(turn, why);
+    }
+
+    pub(super) fn end(&mut self, turn: &mut Turn, why: &str) {
         self.move_to(turn, State::Init, why.to_owned());
         self.why = Some(why.to_owned());
         self.refusal = None;
@@ -382,7 +415,7 @@ impl Instance {
         VipStatus {
             vip: s.name.clone(),
             state: self.name(),
-            why: self.why.clone().or_else(|| self.bears()),
+            why: self.why.clone().or_else(|| self.bears()).or_else(|| self.holds_back_words()),
             since: self.since,
             became_master: c.terms,
             priority: self.priority(),
@@ -398,6 +431,8 @@ impl Instance {
             restored: c.restored,
             nearest_failover: c.nearest,
             anomalies: self.anomalies.list(matches!(self.state, State::Master(_))),
+            drained: self.drained,
+            lingering: self.lingering.is_some(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod addresses;
 mod anomaly;
 mod cause;
 pub mod effect;
+mod handover;
 pub mod input;
 mod instance;
 mod judge;

@@ -21,7 +21,12 @@ impl Instance {
         self.counters.received += 1;
         self.warn_of_differences(turn, heard);
         match self.state {
-            State::Init | State::Fault => self.heard = Some((source, advert.priority, turn.now)),
+            State::Init | State::Fault => {
+                self.heard = Some((source, advert.priority, turn.now));
+                if advert.priority != 0 {
+                    self.follow(turn.now, (source, advert.priority));
+                }
+            }
             State::Backup(_) => self.hear_as_backup(turn.now, heard),
             State::Master(_) => self.hear_as_master(turn, heard),
         }
@@ -62,6 +67,7 @@ impl Instance {
         l.down_at = now + down;
         l.overdue = None;
         l.put_off = false;
+        self.follow(now, (source, advert.priority));
     }
 
     fn hear_as_master(&mut self, turn: &mut Turn, heard: (IpAddr, &Advert)) {
@@ -75,7 +81,8 @@ impl Instance {
             {
                 h.advert_at = turn.now + interval.duration();
             }
-            return;
+            // It was master beside us: the neighbours may still ask it.
+            return self.tell_neighbours(turn);
         }
         // RFC 9568 §7.1: the owner of the addresses hears no other master, not even one that says that it owns them too.
         let owner = own == Priority::OWNER.get();
@@ -86,7 +93,8 @@ impl Instance {
                 true => format!("master {source} has our priority {own} and the higher address"),
             };
             self.heard = Some((source, advert.priority, turn.now));
-            return self.yield_to(turn, self.interval_of(advert), why);
+            self.yield_to(turn, self.interval_of(advert), why);
+            return self.follow(turn.now, (source, advert.priority));
         }
         self.counters.rivals += 1;
         let told = format!("{source} also says that it is master, with priority {}; ours is {own}", advert.priority);
@@ -96,6 +104,11 @@ impl Instance {
         if version == Version::V3 {
             self.answer(turn);
         }
+        self.tell_neighbours(turn);
+    }
+
+    /// Announces out of turn, once between two adverts.
+    fn tell_neighbours(&mut self, turn: &mut Turn) {
         let State::Master(h) = &mut self.state else { return };
         if h.standing && !h.announced {
             h.announced = true;

@@ -14,9 +14,12 @@ impl Instance {
 
     /// First pass of a reload: lets go of addresses that the new settings do not have, before anybody takes them.
     pub(super) fn shed(&mut self, turn: &mut Turn, new: &Settings) {
-        let State::Master(_) = self.state else { return };
+        if !matches!(self.state, State::Master(_)) && self.lingering.is_none() {
+            return;
+        }
         let gone: Vec<_> = self.settings.addresses.iter().filter(|a| !new.addresses.contains(a)).copied().collect();
         if !gone.is_empty() {
+            self.linger_without(&gone);
             self.release(turn, gone);
         }
     }

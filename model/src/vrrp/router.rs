@@ -1,5 +1,7 @@
 //! Every virtual router of one machine: inputs in, effects out.
 
+mod parting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub struct Router {
     strangers: BTreeMap<InterfaceName, Drops>,
     /// When it was last asked for anything.
     awake: Option<Moment>,
+    /// Vips that are left to others, by name: also those that no settings name now.
+    drained: BTreeSet<String>,
     stopped: bool,
 }
 
@@ -49,10 +53,11 @@ impl Router {
     }
 
     /// Takes one input at this moment and says what is to be done, in order. Moments do not go back. After
-    /// [`Input::Stop`] nothing is done any more.
+    /// [`Input::Stop`] it takes part no longer: only what it still answers for is handed over.
     pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut turn = Turn::at(now);
         if self.stopped {
+            self.handle_stopped(&mut turn, input);
             return turn.effects;
         }
         self.wake(&mut turn, &input);
@@ -80,10 +85,18 @@ impl Router {
                 }
                 self.forget_settled();
             }
+            Input::Announced { interface, address } => self.announced(&turn, &interface, address),
+            Input::Drain(vips) => self.drain(&mut turn, vips),
+            Input::StepDown { vip } => self.step_down(&mut turn, &vip),
             Input::Reload(settings) => self.load(&mut turn, settings),
             Input::Stop => self.stop(&mut turn),
         }
         turn.effects
+    }
+
+    /// Whether it was stopped and answers for nothing any more.
+    pub fn is_over(&self) -> bool {
+        self.stopped && self.instances.values().all(|i| i.lingering.is_none())
     }
 
     /// When [`Input::Tick`] is due; `None` while only something from outside can change anything. After a tick it lies
@@ -179,15 +192,6 @@ impl Router {
         self.checks.insert(name, report);
     }
 
-    fn stop(&mut self, turn: &mut Turn) {
-        self.stopped = true;
-        let ids: Vec<Id> = self.instances.keys().copied().collect();
-        for id in ids {
-            self.with(id, |i| i.leave(turn, "hactl was stopped"));
-        }
-        self.due.clear();
-    }
-
     /// Brings the instances in line with these settings: whoever leaves leaves first, so that an address that moves
     /// from one vip to another is let go of before it is taken.
     fn load(&mut self, turn: &mut Turn, settings: Vec<Settings>) {
@@ -250,6 +254,7 @@ impl Router {
         instance.link = self.links.get(&settings.interface).cloned();
         instance.foreign = self.foreign.get(&settings.interface).cloned().unwrap_or_default();
         instance.checks = self.known(settings);
+        instance.drained = self.is_drained(settings);
         self.by_name.insert(name_of(settings), id);
         let vrids = self.by_vrid.entry(settings.interface.clone()).or_default();
         vrids.insert((settings.family, settings.vrid), id);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::handover::Lingering;
 use super::instance::{Instance, State, waiting};
 use super::timing;
 use super::turn::Turn;
-use crate::desired::Reach;
 use crate::units::Moment;
 
 impl Instance {
@@ -16,14 +16,16 @@ impl Instance {
             State::Init => None,
             State::Fault => self.refusal.as_ref().map(|r| r.retry_at),
             State::Backup(l) => l.preempt_at.into_iter().chain([l.down_at]).min(),
-            State::Master(h) => h.announce_at.into_iter().chain([h.advert_at]).min(),
+            State::Master(h) => h.announce_at.into_iter().chain(h.settle_at).chain([h.advert_at]).min(),
         };
-        own.into_iter().chain(stuck).min()
+        let lingering = self.lingering.as_ref().and_then(Lingering::deadline);
+        own.into_iter().chain(stuck).chain(lingering).min()
     }
 
     /// Runs what is due.
     pub(super) fn tick(&mut self, turn: &mut Turn) {
         self.release_again(turn);
+        self.linger_on(turn);
         match self.state {
             State::Init => {}
             State::Fault => {
@@ -83,8 +85,7 @@ impl Instance {
             State::Init | State::Fault => {}
             State::Backup(_) => self.put_off_if_late(turn, asleep),
             State::Master(h) => {
-                let alone = matches!(&self.settings.reach, Reach::Unicast { peers, .. } if peers.is_empty());
-                if !alone && asleep >= timing::soonest_down_interval(self.settings.version, h.spoken) {
+                if !self.is_alone() && asleep >= timing::soonest_down_interval(self.settings.version, h.spoken) {
                     // A peer has taken over by now: it listens before it speaks.
                     let why = format!("it slept for {:.3}s, a peer may have taken over", asleep.as_secs_f64());
                     self.yield_to(turn, self.settings.advertise, why);
@@ -118,11 +119,9 @@ impl Instance {
             h.announced = false;
         }
         // Not before the kernel has confirmed them: Hold announces by itself when they stand.
-        let announce = h.announce_at.is_some_and(|at| at <= turn.now);
-        if announce {
-            h.announce_at = None;
-        }
-        let announce = announce && h.standing;
+        let is_due = |at: Moment| at <= turn.now;
+        let due = [h.announce_at.take_if(|at| is_due(*at)), h.settle_at.take_if(|at| is_due(*at))];
+        let announce = h.standing && due.iter().any(Option::is_some);
         if speak {
             self.advertise(turn, self.priority().get());
         }

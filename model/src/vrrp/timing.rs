@@ -8,6 +8,10 @@ use crate::units::{Centiseconds, Moment, Priority};
 /// Gratuitous ARP is sent again this long after taking over: switches that were busy relearning get a second chance.
 pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 
+/// And this long after they stand: whoever held them before has let go by then, and answers no question any more that
+/// came between.
+pub const ANNOUNCE_SOON: Duration = Duration::from_millis(300);
+
 /// How long a check may leave its first result open before it counts as down: longer than any sane timeout of a check,
 /// short enough that a machine which will never be master says so.
 pub const FIRST_RESULT_PATIENCE: Duration = Duration::from_secs(60);

@@ -319,12 +319,9 @@ impl Driver {
             Command::TableLoaded => self.hands.set_gate(self.now),
             // Whoever asked may have gone.
             Command::Query(answer) => drop(answer.send(self.status())),
-            Command::Stop => {
-                self.feed(Some(Input::Stop));
-                // Nothing else is due any more.
-                let _ = (0..FORGETS).all(|_| self.hands.forget_stale(self.now));
-                return ControlFlow::Break(());
-            }
+            Command::Drain(vips) => self.feed(Some(Input::Drain(vips))),
+            Command::StepDown(vip) => self.feed(Some(Input::StepDown { vip })),
+            Command::Stop => self.feed(Some(Input::Stop)),
         }
         ControlFlow::Continue(())
     }

@@ -70,6 +70,9 @@ fn any_input() -> impl Strategy<Value = Input> {
             Input::Foreign { interface: eth0(), addresses }
         }),
         1 => any_settings().prop_map(Input::Reload),
+        2 => (50u8..53).prop_map(|n| Input::Announced { interface: eth0(), address: [192, 0, 2, n].into() }),
+        1 => prop::collection::btree_set((1u8..4).prop_map(|n| format!("vip{n}")), 0..3).prop_map(Input::Drain),
+        1 => (1u8..4).prop_map(|n| Input::StepDown { vip: format!("vip{n}") }),
     ]
 }
 
@@ -90,7 +93,15 @@ proptest! {
             prop_assert!(router.deadline().is_none_or(|at| at > now));
         }
         router.handle(now, Input::Stop);
-        prop_assert_eq!(router.deadline(), None);
-        prop_assert!(router.handle(now, Input::Tick).is_empty());
+        let mut turns = 0;
+        while let Some(at) = router.deadline().filter(|_| !router.is_over()) {
+            now = now.max(at);
+            let effects = router.handle(now, Input::Tick);
+            let parts = |e: &Effect| matches!(e, Effect::Release { .. } | Effect::Advert { .. });
+            prop_assert!(effects.iter().all(parts), "{effects:?}");
+            turns += 1;
+            prop_assert!(turns < 100, "it does not end");
+        }
+        prop_assert!(router.is_over());
     }
 }

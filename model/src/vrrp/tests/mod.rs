@@ -3,6 +3,7 @@
 mod arbitrary;
 mod election;
 mod faults;
+mod handover;
 mod hostile;
 mod ledger;
 mod reload;
@@ -135,6 +136,14 @@ impl Bench {
     pub(super) fn hear(&mut self, source: IpAddr, priority: u8) -> Vec<Effect> {
         let settings = settings();
         self.give(Input::Packet(advert_of(&settings, source, priority)))
+    }
+
+    /// The successor announces the addresses, and a little time passes.
+    pub(super) fn handed_over(&mut self) -> Vec<Effect> {
+        for cidr in self.status().addresses {
+            self.give(Input::Announced { interface: eth0(), address: cidr.address() });
+        }
+        self.wait(100)
     }
 
     pub(super) fn state(&self) -> VipState {

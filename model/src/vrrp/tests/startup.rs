@@ -25,11 +25,12 @@ fn the_owner_of_the_addresses_is_master_at_once() {
 }
 
 #[test]
-fn taking_over_is_advert_then_addresses_then_gratuitous_arp_again_after_five_seconds() {
+fn taking_over_is_advert_then_addresses_then_gratuitous_arp_again_soon_and_after_five_seconds() {
     let mut bench = Bench::up(settings());
     assert_eq!(kinds(&bench.run_until(ms(3_700))), ["advert 100", "hold 192.0.2.50/24"]);
     let later = kinds(&bench.wait(6_000));
-    assert_eq!(later.iter().filter(|k| *k == "announce").count(), 1);
+    assert_eq!(later[0], "announce");
+    assert_eq!(later.iter().filter(|k| *k == "announce").count(), 2);
     assert_eq!(later.iter().filter(|k| *k == "advert 100").count(), 6);
 }
 
@@ -96,9 +97,12 @@ fn a_weighted_check_counts_for_nothing_until_it_reports() {
 }
 
 #[test]
-fn stopping_says_goodbye_releases_and_is_silent_ever_after() {
+fn stopping_says_goodbye_hands_over_and_is_silent_ever_after() {
     let mut bench = Bench::master(settings());
-    assert_eq!(kinds(&bench.give(Input::Stop)), ["advert 0", "release 192.0.2.50/24"]);
+    assert_eq!(kinds(&bench.give(Input::Stop)), ["advert 0"]);
+    bench.hear(PEER, 90);
+    assert_eq!(kinds(&bench.handed_over()), ["release 192.0.2.50/24"]);
+    assert!(bench.router.is_over());
     assert_eq!((bench.state(), bench.router.deadline()), (VipState::Init, None));
     for input in [Input::Tick, Input::Reload(vec![settings()]), Input::Stop] {
         assert!(bench.give(input).is_empty());

@@ -1,0 +1,74 @@
+//! What the virtual routers of a machine do when it is to hand them over: all of them, or some.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Id, Router};
+use crate::units::InterfaceName;
+use crate::vrrp::turn::Turn;
+use crate::vrrp::{Input, LinkState, Settings};
+
+impl Router {
+    pub(super) fn announced(&mut self, turn: &Turn, interface: &InterfaceName, address: IpAddr) {
+        for id in self.on(interface) {
+            self.with(id, |i| i.announced(turn.now, address));
+        }
+    }
+
+    pub(super) fn drain(&mut self, turn: &mut Turn, vips: BTreeSet<String>) {
+        self.drained = vips;
+        for id in self.all() {
+            let drained = self.instances.get(&id).is_some_and(|i| self.is_drained(&i.settings));
+            self.with(id, |i| i.drain(turn, drained));
+        }
+    }
+
+    /// By its own name. A group is drained by the names of all its members.
+    pub(super) fn is_drained(&self, settings: &Settings) -> bool {
+        self.drained.contains(&settings.name)
+    }
+
+    /// Both families of the vip.
+    pub(super) fn step_down(&mut self, turn: &mut Turn, vip: &str) {
+        let of = |id: &Id| self.instances.get(id).is_some_and(|i| i.settings.name == vip);
+        for id in self.all().into_iter().filter(of).collect::<Vec<_>>() {
+            self.with(id, |i| i.step_down_once(turn));
+        }
+    }
+
+    pub(super) fn stop(&mut self, turn: &mut Turn) {
+        self.stopped = true;
+        for id in self.all() {
+            self.with(id, |i| i.stop(turn));
+        }
+    }
+
+    /// Takes part no longer: who follows is listened to, and whoever asks twice does not wait.
+    pub(super) fn handle_stopped(&mut self, turn: &mut Turn, input: Input) {
+        match input {
+            Input::Packet(packet) => self.packet(turn, &packet),
+            Input::Announced { interface, address } => self.announced(turn, &interface, address),
+            Input::Tick => self.tick(turn),
+            Input::Link { interface, state } if !matches!(state, LinkState::Up { .. }) => {
+                for id in self.on(&interface) {
+                    self.with(id, |i| i.let_go(turn));
+                }
+            }
+            Input::Done { vip, family, result } => {
+                if let Some(id) = self.by_name.get(&(vip, family)).copied() {
+                    self.with(id, |i| i.done(turn, result));
+                }
+            }
+            Input::Stop => {
+                for id in self.all() {
+                    self.with(id, |i| i.let_go(turn));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn all(&self) -> Vec<Id> {
+        self.instances.keys().copied().collect()
+    }
+}
