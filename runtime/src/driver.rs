@@ -66,7 +66,12 @@ pub enum Command {
     TableLoaded,
     /// Answer with the state of everything. [`DriverHandle::query`] sends it.
     Query(oneshot::Sender<DriverStatus>),
-    /// Hand over (priority 0, addresses released) and end the thread; [`DriverEvent::Stopped`] is the last event.
+    /// The vips, by name, that are to be left to others from now on.
+    Drain(BTreeSet<String>),
+    /// Be master of this vip no longer, once.
+    StepDown(String),
+    /// Hand over and end the thread: priority 0, and the addresses are released when a successor has announced them or
+    /// none has followed; [`DriverEvent::Stopped`] is the last event. Sent again, everything is released at once.
     Stop,
 }
 

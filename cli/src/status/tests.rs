@@ -64,6 +64,8 @@ fn report() -> StatusReport {
         restored: 0,
         nearest_failover: 0,
         anomalies: vec![],
+        drained: false,
+        lingering: false,
     };
     StatusReport {
         version: STATUS_VERSION,

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::instance::{Instance, State};
-use super::timing;
 use super::turn::Turn;
+use super::{Settings, timing};
 use crate::config::{Preempt, Version};
 use crate::desired::Reach;
 use crate::units::{Cidr, Moment};
@@ -30,6 +30,20 @@ const PROMPT: Duration = Duration::from_millis(250);
 
 /// An announcement that came this long before its sender's advert was read belongs to it: two sockets, read in turn.
 const CLAIM: Duration = Duration::from_secs(1);
+
+/// The longest that a master which stops answers for its addresses: until the worst possible successor is heard, and
+/// has had its time to announce them.
+pub fn limit(settings: &Settings) -> Duration {
+    longest_skew(settings) + FOLLOW + ANNOUNCE
+}
+
+/// Beyond that of any priority (RFC 9568 §6.1, Skew_Time; RFC 3768 §6.1).
+fn longest_skew(settings: &Settings) -> Duration {
+    match settings.version {
+        Version::V2 => Duration::from_secs(1),
+        Version::V3 => settings.advertise.duration(),
+    }
+}
 
 /// Addresses kept after mastership.
 #[derive(Debug)]
@@ -107,10 +121,7 @@ impl Instance {
     }
 
     fn longest_skew(&self) -> Duration {
-        match self.settings.version {
-            Version::V2 => Duration::from_secs(1),
-            Version::V3 => self.settings.advertise.duration(),
-        }
+        longest_skew(&self.settings)
     }
 
     /// What time alone does to it.

@@ -27,6 +27,7 @@ mod turn;
 pub use anomaly::{Anomaly, Oddity};
 pub use cause::Cause;
 pub use effect::{Effect, Event, VipState, VipStatus};
+pub use handover::limit as handover_limit;
 pub use input::{FAULT_WEIGHT, Input, LinkState, Received};
 pub use router::Router;
 pub use settings::{Password, Settings};

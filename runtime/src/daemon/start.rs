@@ -118,6 +118,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         work: None,
         wanted: None,
         not_before: None,
+        stopping: None,
     };
     daemon.begin();
     let _ = sd_notify::notify(&[NotifyState::Ready]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::plan::Note;
 use model::rules;
 use model::units::Moment;
-use model::vrrp::{Event, VipState};
+use model::vrrp::{Event, VipState, handover_limit};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
@@ -41,7 +41,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long the VRRP thread may take to answer; it takes microseconds.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long handing over may take before the process ends anyway.
+/// How long the VRRP thread may take beyond its own limit for handing over before the process ends anyway.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long notify programs may still take then.
@@ -102,6 +102,8 @@ pub(super) struct Daemon {
     pub wanted: Option<Cause>,
     /// When it may begin.
     pub not_before: Option<Instant>,
+    /// It was asked to end, and ends then at the latest.
+    pub stopping: Option<Instant>,
 }
 
 pub(super) enum Next {
@@ -143,6 +145,9 @@ impl Daemon {
                 () = inputs.signals.end.asked() => Next::Stop,
                 event = inputs.events.recv() => self.event(event),
                 outcome = ended(&mut self.work) => self.tried(outcome),
+                () = sleep_until(self.stopping.unwrap_or_else(Instant::now)), if self.stopping.is_some() => {
+                    return self.overstayed();
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.look().await,
                 Some(finding) = inputs.findings.recv() => self.found(finding),
                 () = self.sysctls.written() => self.want(Cause { urgent: true, look: Look::Sysctls, ..Cause::hint(None) }),
@@ -153,7 +158,8 @@ impl Daemon {
             };
             match next {
                 Next::On => {}
-                Next::Stop => return self.stop(inputs.events).await,
+                Next::Stop => self.stop(),
+                Next::DriverEnded if self.stopping.is_some() => return self.stopped().await,
                 Next::DriverEnded => return self.driver_ended().await,
             }
         }
@@ -403,6 +409,9 @@ impl Daemon {
 
     async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {
         let answer = match request {
+            Request::Reload { .. } if self.stopping.is_some() => {
+                Reply::Refused { what: "it was asked to end and is handing over".into(), help: vec![] }
+            }
             Request::Reload { plan } => self.reload(plan).await,
             Request::Status | Request::Live => match self.thread().await {
                 None => Reply::Refused { what: "the VRRP thread does not answer".into(), help: vec![] },
@@ -416,8 +425,10 @@ impl Daemon {
     }
 
     async fn hang_up(&mut self) -> Next {
-        // Whether it was refused stands in the log and in `status`.
-        let _ = self.reload(None).await;
+        if self.stopping.is_none() {
+            // Whether it was refused stands in the log and in `status`.
+            let _ = self.reload(None).await;
+        }
         Next::On
     }
 
@@ -429,22 +440,31 @@ impl Daemon {
         Next::On
     }
 
-    async fn stop(mut self, events: &mut Receiver<DriverEvent>) -> Result<(), RunError> {
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        tracing::info!("handing over");
-        let _ = self.driver.send(Command::Stop);
-        let handed_over = timeout(HAND_OVER, async {
-            while let Some(event) = events.recv().await {
-                if let Next::DriverEnded = self.event(Some(event)) {
-                    return;
-                }
+    /// Hands over: goes on with everything until the VRRP thread has. Asked again, it does not wait for a successor.
+    fn stop(&mut self) {
+        let bound = self.setup.driver.routers.iter().map(handover_limit).max().unwrap_or_default() + HAND_OVER;
+        match self.stopping {
+            None => {
+                let _ = sd_notify::notify(&[NotifyState::Stopping]);
+                tracing::info!("handing over");
+                self.stopping = Some(Instant::now() + bound);
             }
-        });
-        if handed_over.await.is_err() {
-            tracing::error!("handing over took more than {HAND_OVER:?}: leftovers are removed at the next start");
-            let _ = driver::release_leftovers(&self.setup.driver);
-            return Ok(());
+            Some(_) => {
+                tracing::info!("asked to end again: ending at once");
+                self.stopping = Some(Instant::now() + HAND_OVER);
+            }
         }
+        // Its end shows in the events.
+        let _ = self.driver.send(Command::Stop);
+    }
+
+    fn overstayed(self) -> Result<(), RunError> {
+        tracing::error!("handing over took too long: releasing what is left");
+        let _ = driver::release_leftovers(&self.setup.driver);
+        Ok(())
+    }
+
+    async fn stopped(mut self) -> Result<(), RunError> {
         self.notifier.drain(LAST_WORDS).await;
         self.out.finish();
         self.driver.join().map_err(RunError::from)

@@ -118,7 +118,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// The thread itself, until [`Command::Stop`] or until nobody can command it any more.
+    /// The thread itself, until it has handed over after [`Command::Stop`], or until nobody can command it any more.
     pub fn run(mut self) -> Result<(), DriverError> {
         let open = |what: &'static str| move |source: io::Error| DriverError::Open { what, source };
         self.realtime = match run_realtime(REALTIME_PRIORITY) {
@@ -141,15 +141,14 @@ impl Driver {
             match std::mem::take(&mut self.busy) || !self.answers.is_empty() {
                 true => continue,
                 false => {
-                    let command = runtime.block_on(fds.wait(&mut self.commands));
-                    if let Some(command) = command
-                        && self.obey(command).is_break()
-                    {
-                        break;
+                    if let Some(command) = runtime.block_on(fds.wait(&mut self.commands)) {
+                        self.obey(command);
                     }
                 }
             }
         }
+        // Nothing else is due any more.
+        let _ = (0..FORGETS).all(|_| self.hands.forget_stale(self.now));
         self.hands.tell(DriverEvent::Stopped);
         Ok(())
     }
@@ -167,14 +166,21 @@ impl Driver {
         self.table_events();
         for _ in 0..COMMANDS_A_TURN {
             match self.commands.try_recv() {
-                Ok(command) => self.obey(command)?,
+                Ok(command) => self.obey(command),
                 Err(mpsc::error::TryRecvError::Empty) => break,
-                // Nobody is left to command: as if asked to stop.
-                Err(mpsc::error::TryRecvError::Disconnected) => return self.obey(Command::Stop),
+                // Nobody is left to command: nobody looks after what is held, so it is not handed over slowly.
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    self.obey(Command::Stop);
+                    self.obey(Command::Stop);
+                    break;
+                }
             }
         }
         if self.router.deadline().is_some_and(|at| at <= self.now) {
             self.feed(Some(Input::Tick));
+        }
+        if self.router.is_over() {
+            return ControlFlow::Break(());
         }
         for interface in std::mem::take(&mut self.released) {
             self.look_at(&interface);
@@ -309,7 +315,7 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, command: Command) -> ControlFlow<()> {
+    fn obey(&mut self, command: Command) {
         self.now = self.now.max(clock::now());
         match command {
             Command::Reload(settings) => self.reload(settings),
@@ -323,7 +329,6 @@ impl Driver {
             Command::StepDown(vip) => self.feed(Some(Input::StepDown { vip })),
             Command::Stop => self.feed(Some(Input::Stop)),
         }
-        ControlFlow::Continue(())
     }
 
     fn reload(&mut self, settings: DriverSettings) {
@@ -382,7 +387,7 @@ impl Readiness {
         Ok(Readiness { fds: all.chain(tables).map(wait_for).collect::<io::Result<_>>()? })
     }
 
-    /// Returns when something waits; with the command where it is one.
+    /// Returns when something waits, or nobody can command any more; with the command where it is one.
     async fn wait(&self, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
         let any = async {
             let waiting = self.fds.iter().map(|fd| Box::pin(fd.readable()));
@@ -392,7 +397,7 @@ impl Readiness {
             }
         };
         tokio::select! {
-            command = commands.recv() => Some(command.unwrap_or(Command::Stop)),
+            command = commands.recv() => command,
             () = any => None,
         }
     }
