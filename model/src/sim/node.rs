@@ -182,12 +182,7 @@ impl Node {
             Fate::Occupy(there) => return self.occupy(there),
             Fate::LoseAddress => return self.lose(true),
             Fate::LoseAddressUnseen => return self.lose(false),
-            Fate::Reread => {
-                for (vip, cidr) in self.unseen.clone() {
-                    self.tell_lost(&vip, cidr);
-                }
-                "reads its addresses again".to_owned()
-            }
+            Fate::Reread => self.reread(),
             Fate::Reload(settings) => {
                 self.file.clone_from(&settings);
                 self.give(Input::Reload(settings));
@@ -195,6 +190,13 @@ impl Node {
             }
         };
         Some(line)
+    }
+
+    fn reread(&mut self) -> String {
+        for (vip, cidr) in self.unseen.clone() {
+            self.tell_lost(&vip, cidr);
+        }
+        "reads its addresses again".to_owned()
     }
 
     /// Somebody deletes an address that it holds, and its driver hears of it or does not.
