@@ -1,113 +1,82 @@
-//! hactl against Debian's keepalived, each with its defaults, in the same kind of namespaces and in one run: rounds
-//! alternate, so that a noisy machine is noisy for both. `QUICK=1`: fewer rounds. `JSON=1`: facts rather than a table.
+//! hactl against Debian's keepalived, each with its defaults, in the same kind of namespaces and in one run: rounds are
+//! pairs, in an order that alternates, so that a noisy machine is noisy for both. `QUICK=1`: fewer rounds. `ROWS=cut`:
+//! only the groups of rows named. `JSON=1`: facts rather than a table.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "a measurement may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement may fail anywhere")]
+#![allow(clippy::indexing_slicing, clippy::panic, missing_docs, reason = "a measurement may fail anywhere")]
 
 mod client;
 mod pair;
+mod rows;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
+mod wire;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pair::Pair;
-use support::Software::{Hactl, Keepalived};
-use support::cluster::Setup;
+use rows::{cuts, footprint, moves};
+use serde_json::json;
 use table::Row;
+
+/// How much is measured, and where the rows go.
+struct Report {
+    quick: bool,
+    json: bool,
+    wanted: String,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// So many rounds, or so few.
+    fn rounds(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// Whether this group of rows is asked for.
+    fn wants(&self, group: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.split([',', ' ']).any(|wanted| wanted == group)
+    }
+
+    /// Prints rows as soon as they are measured.
+    fn add(&mut self, rows: Vec<Row>) {
+        if !self.json {
+            rows.iter().for_each(Row::print);
+        }
+        self.rows.extend(rows);
+    }
+}
 
 fn main() {
     let on = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0");
-    let rounds = |full: usize, quick: usize| if on("QUICK") { quick } else { full };
-    let start = Instant::now();
-    let mut rows = Vec::new();
-    for (advert, full, quick) in [(1000, 3, 1), (100, 9, 3), (10, 15, 3)] {
-        for (routers, addresses) in [(1, 1), (4, 250)] {
-            rows.extend(cuts(setup(advert, routers, addresses), rounds(full, quick)));
+    let wanted = std::env::var("ROWS").unwrap_or_default();
+    let mut report = Report { quick: on("QUICK"), json: on("JSON"), wanted, rows: Vec::new() };
+    let (start, before) = (Instant::now(), load());
+    if !report.json {
+        table::head();
+    }
+    for (group, measure) in [("cut", cuts::all as fn(&mut Report)), ("move", moves::all), ("footprint", footprint::all)]
+    {
+        if report.wants(group) {
+            measure(&mut report);
         }
     }
-    rows.push(stops(rounds(5, 1)));
-    for routers in [1, 250] {
-        rows.extend(footprint(routers, Duration::from_secs(if on("QUICK") { 2 } else { 5 })));
-    }
-    if on("JSON") {
-        println!("{}", table::json(&rows));
+    let (seconds, after) = (start.elapsed().as_secs(), load());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if report.json {
+        let rows: Vec<_> = report.rows.iter().map(Row::json).collect();
+        let machine = json!({ "processors": processors, "load_before": before, "load_after": after });
+        println!("{}", json!({ "version": 2, "seconds": seconds, "machine": machine, "rows": rows }));
     } else {
-        table::print(&rows);
-        println!("\n{} s; version 3, multicast, two machines and a client on a bridge", start.elapsed().as_secs());
+        println!(
+            "\n{seconds} s; version 3, multicast, two machines and a client on a bridge; ratio: median over the pairs"
+        );
+        println!("{processors} processors, load average {before} before and {after} after");
     }
 }
 
-fn setup(advert: u32, routers: usize, addresses: usize) -> Setup {
-    Setup { advert, routers, addresses, ..Setup::PLAIN }
-}
-
-/// The holder's port leaves the bridge: its peer and the client hear nothing of it any more.
-fn cuts(setup: Setup, rounds: usize) -> Vec<Row> {
-    let vips = setup.routers * setup.addresses;
-    let name = |what: &str| format!("{what}, advert {} ms, {vips} VIPs", setup.advert);
-    let mut outage = Row::new(name("cut: outage"), "ms");
-    let mut spread = Row::new(name("cut: first to last VIP"), "ms");
-    let [hactl, keepalived] = pairs(setup);
-    for _ in 0..rounds {
-        for (pair, outages, spreads) in [
-            (&hactl, &mut outage.hactl, &mut spread.hactl),
-            (&keepalived, &mut outage.keepalived, &mut spread.keepalived),
-        ] {
-            let cut = pair.cut();
-            outages.push(milliseconds(cut.outage));
-            spreads.push(milliseconds(cut.spread));
-        }
-    }
-    if vips > 1 { vec![outage, spread] } else { vec![outage] }
-}
-
-/// SIGTERM to the holder.
-fn stops(rounds: usize) -> Row {
-    let mut row = Row::new("clean stop: outage, advert 1000 ms, 1 VIP", "ms");
-    let [mut hactl, mut keepalived] = pairs(setup(1000, 1, 1));
-    for _ in 0..rounds {
-        row.hactl.push(milliseconds(hactl.stop()));
-        row.keepalived.push(milliseconds(keepalived.stop()));
-    }
-    row
-}
-
-/// Memory and processor time of the holder and of its peer, at an advert a second.
-fn footprint(routers: usize, watch: Duration) -> Vec<Row> {
-    let pairs = pairs(setup(1000, routers, 1));
-    let spent = || [0, 1].map(|software: usize| [0, 1].map(|machine| pairs[software].processor(machine)));
-    let before = spent();
-    std::thread::sleep(watch);
-    let after = spent();
-    let mut rows = Vec::new();
-    for (machine, role) in ["holder", "backup"].into_iter().enumerate() {
-        let name = |what: &str| format!("{what}, {role} of {routers}");
-        let [mut rss, mut pss] = ["resident (VmRSS)", "resident (Pss)"].map(|what| Row::new(name(what), "MB"));
-        let mut cpu = Row::new(name("processor"), "%");
-        for (software, pair) in pairs.iter().enumerate() {
-            let (resident, proportional) = pair.memory(machine);
-            let busy = after[software][machine] - before[software][machine];
-            for (row, figure) in [
-                (&mut rss, resident),
-                (&mut pss, proportional),
-                (&mut cpu, 100.0 * busy.as_secs_f64() / watch.as_secs_f64()),
-            ] {
-                if software == 0 { &mut row.hactl } else { &mut row.keepalived }.push(figure);
-            }
-        }
-        rows.extend([rss, pss, cpu]);
-    }
-    rows
-}
-
-/// Both programs, settled.
-fn pairs(setup: Setup) -> [Pair; 2] {
-    let pairs = [Hactl, Keepalived].map(|software| Pair::start(software, setup));
-    pairs.iter().for_each(Pair::settle);
-    pairs
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// The machine's load average over a minute: what else it was busy with.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
 }

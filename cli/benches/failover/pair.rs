@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::support::cluster::{CLIENT, Setup};
 use crate::support::{Cluster, Software};
+use crate::wire::Wire;
 
 /// What the answers of machine 0 and machine 1 carry, so that the client knows who answered.
 const TTL: [u8; 2] = [64, 63];
@@ -16,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Pair {
     cluster: Cluster,
     client: Client,
+    wire: Wire,
+    advert: Duration,
     addresses: usize,
     settled_after: usize,
 }
@@ -24,6 +27,8 @@ pub struct Pair {
 pub struct Cut {
     /// Nobody answered for so long.
     pub outage: Duration,
+    /// From the last advert that was heard to the first answer: the outage without the chance of when the cut fell.
+    pub silence: Duration,
     /// From the first address announced by the successor to the last.
     pub spread: Duration,
 }
@@ -37,11 +42,13 @@ impl Pair {
             cluster.segment.machine(machine).run(set).unwrap().unwrap();
         }
         let client = Client::start(cluster.segment.machine(CLIENT), Setup::address(0).parse().unwrap());
+        let wire = Wire::tap(cluster.segment.machine(CLIENT));
         cluster.start(0);
         cluster.start(1);
+        let advert = Duration::from_millis(setup.advert.into());
         // An advert interval of quiet, so that both know that all is well.
         let settled_after = 100 + setup.advert as usize;
-        Pair { cluster, client, addresses: setup.routers * setup.addresses, settled_after }
+        Pair { cluster, client, wire, advert, addresses: setup.routers * setup.addresses, settled_after }
     }
 
     /// Waits until machine 0 has every address and machine 1 none.
@@ -54,29 +61,32 @@ impl Pair {
         assert!(self.client.wait_for(TTL[0], self.settled_after, PATIENCE), "not settled\n{}", self.words());
     }
 
-    /// Takes machine 0 off the bridge, measures, and puts it back.
-    pub fn cut(&self) -> Cut {
+    /// Takes machine 0 off the bridge at this part of an interval after its advert, measures, and puts it back.
+    pub fn cut(&self, phase: f64) -> Cut {
         self.client.forget();
+        let advert = self.wire.next(0, PATIENCE).expect("machine 0 sends adverts");
+        std::thread::sleep((advert.at + self.advert.mul_f64(phase)).saturating_duration_since(Instant::now()));
         let start = Instant::now();
         self.cluster.segment.cut(0);
-        let outage = self.outage(start);
+        let (last, first) = self.outage(start);
+        let heard = self.wire.last(0, first).unwrap_or(advert);
         let spread = self.spread();
         self.cluster.segment.heal(0);
         self.settle();
-        Cut { outage, spread }
+        Cut { outage: first - last, silence: first - heard.at, spread }
     }
 
     /// Stops machine 0 with SIGTERM, measures, and starts it again.
     pub fn stop(&mut self) -> Duration {
         let start = Instant::now();
         assert!(self.cluster.daemon(0).stop().success());
-        let outage = self.outage(start);
+        let (last, first) = self.outage(start);
         self.cluster.start(0);
         self.settle();
-        outage
+        first - last
     }
 
-    fn outage(&self, start: Instant) -> Duration {
+    fn outage(&self, start: Instant) -> (Instant, Instant) {
         assert!(self.client.wait_for(TTL[1], 20, PATIENCE), "machine 1 did not take over\n{}", self.words());
         self.client.outage(start, TTL[0], TTL[1]).unwrap()
     }

@@ -2,47 +2,50 @@
 
 use serde_json::{Value, json};
 
-/// One measure of both programs, each in rounds that alternate.
+/// One measure of both programs, hactl's first, each in rounds that alternate.
 pub struct Row {
     /// What is measured.
     pub what: String,
     /// `ms`, `MB`, `%`.
     pub unit: &'static str,
-    /// One figure a round.
-    pub hactl: Vec<f64>,
-    /// One figure a round.
-    pub keepalived: Vec<f64>,
+    /// One figure a round for each program: rounds are pairs.
+    pub figures: [Vec<f64>; 2],
 }
 
 impl Row {
     /// Nothing measured yet.
     pub fn new(what: impl Into<String>, unit: &'static str) -> Row {
-        Row { what: what.into(), unit, hactl: Vec::new(), keepalived: Vec::new() }
+        Row { what: what.into(), unit, figures: [Vec::new(), Vec::new()] }
+    }
+
+    /// Median of the rounds' ratios, hactl's figure by keepalived's: 1 where both are nothing, infinite where only
+    /// keepalived's is.
+    fn ratio(&self) -> f64 {
+        let [hactl, keepalived] = &self.figures;
+        let ratio = |(ours, theirs): (&f64, &f64)| if ours == theirs { 1.0 } else { ours / theirs };
+        median(&hactl.iter().zip(keepalived).map(ratio).collect::<Vec<_>>())
+    }
+
+    /// Prints the row.
+    pub fn print(&self) {
+        let [hactl, keepalived] = self.figures.each_ref().map(|figures| figure(figures, self.unit));
+        println!("{:60} {hactl:>28} {keepalived:>28} {:>7.2} {:>4}", self.what, self.ratio(), self.figures[0].len());
+    }
+
+    /// The same as a JSON object.
+    pub fn json(&self) -> Value {
+        let [hactl, keepalived] =
+            self.figures.each_ref().map(|figures| json!({ "median": median(figures), "rounds": figures }));
+        json!({
+            "what": self.what, "unit": self.unit, "hactl": hactl, "keepalived": keepalived, "ratio": self.ratio(),
+        })
     }
 }
 
-/// Prints a table of medians with the range, and the ratio of the medians.
-pub fn print(rows: &[Row]) {
-    println!("{:44} {:>28} {:>28} {:>7}", "median (range)", "hactl", "keepalived", "ratio");
-    for row in rows {
-        let ratio = median(&row.hactl) / median(&row.keepalived);
-        println!(
-            "{:44} {:>28} {:>28} {:>7.2}",
-            row.what,
-            figure(&row.hactl, row.unit),
-            figure(&row.keepalived, row.unit),
-            ratio
-        );
-    }
-}
-
-/// The same as one JSON object.
-pub fn json(rows: &[Row]) -> Value {
-    let row = |row: &Row| {
-        let side = |figures: &[f64]| json!({ "median": median(figures), "rounds": figures });
-        json!({ "what": row.what, "unit": row.unit, "hactl": side(&row.hactl), "keepalived": side(&row.keepalived) })
-    };
-    json!({ "version": 1, "rows": rows.iter().map(row).collect::<Vec<_>>() })
+/// Prints what the columns are.
+pub fn head() {
+    let columns = ("median (range)", "hactl", "keepalived", "ratio", "n");
+    println!("{:60} {:>28} {:>28} {:>7} {:>4}", columns.0, columns.1, columns.2, columns.3, columns.4);
 }
 
 fn figure(figures: &[f64], unit: &str) -> String {
