@@ -11,7 +11,7 @@ mod rows;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
-mod wire;
+mod tap;
 
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::support::cluster::{CLIENT, Setup};
 use crate::support::{Cluster, Software};
-use crate::wire::Wire;
+use crate::tap::Tap;
 
 /// What the answers of machine 0 and machine 1 carry, so that the client knows who answered.
 const TTL: [u8; 2] = [64, 63];
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Pair {
     cluster: Cluster,
     client: Client,
-    wire: Wire,
+    tap: Tap,
     advert: Duration,
     addresses: usize,
     settled_after: usize,
@@ -42,13 +42,13 @@ impl Pair {
             cluster.segment.machine(machine).run(set).unwrap().unwrap();
         }
         let client = Client::start(cluster.segment.machine(CLIENT), Setup::address(0).parse().unwrap());
-        let wire = Wire::tap(cluster.segment.machine(CLIENT));
+        let tap = Tap::on(cluster.segment.machine(CLIENT));
         cluster.start(0);
         cluster.start(1);
         let advert = Duration::from_millis(setup.advert.into());
         // An advert interval of quiet, so that both know that all is well.
         let settled_after = 100 + setup.advert as usize;
-        Pair { cluster, client, wire, advert, addresses: setup.routers * setup.addresses, settled_after }
+        Pair { cluster, client, tap, advert, addresses: setup.routers * setup.addresses, settled_after }
     }
 
     /// Waits until machine 0 has every address and machine 1 none.
@@ -64,12 +64,12 @@ impl Pair {
     /// Takes machine 0 off the bridge at this part of an interval after its advert, measures, and puts it back.
     pub fn cut(&self, phase: f64) -> Cut {
         self.client.forget();
-        let advert = self.wire.next(0, PATIENCE).expect("machine 0 sends adverts");
+        let advert = self.tap.next(0, PATIENCE).expect("machine 0 sends adverts");
         std::thread::sleep((advert.at + self.advert.mul_f64(phase)).saturating_duration_since(Instant::now()));
         let start = Instant::now();
         self.cluster.segment.cut(0);
         let (last, first) = self.outage(start);
-        let heard = self.wire.last(0, first).unwrap_or(advert);
+        let heard = self.tap.last(0, first).unwrap_or(advert);
         let spread = self.spread();
         self.cluster.segment.heal(0);
         self.settle();

@@ -25,7 +25,7 @@ pub struct Advert {
 }
 
 /// Hears until dropped.
-pub struct Wire {
+pub struct Tap {
     shared: Arc<Shared>,
 }
 
@@ -41,14 +41,14 @@ struct Heard {
     ended: bool,
 }
 
-impl Wire {
-    /// On `eth0` of this machine.
-    pub fn tap(space: &Namespace) -> Wire {
+impl Tap {
+    /// Listens as this machine hears them.
+    pub fn on(space: &Namespace) -> Tap {
         let socket = space.run(socket).unwrap();
         let shared = Arc::new(Shared::default());
         let listener = Arc::clone(&shared);
         std::thread::spawn(move || listener.listen(&socket));
-        Wire { shared }
+        Tap { shared }
     }
 
     /// Waits for the next advert of this machine.
@@ -67,7 +67,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for Tap {
     fn drop(&mut self) {
         self.shared.heard.lock().unwrap().ended = true;
     }
