@@ -1,5 +1,6 @@
 //! `status` in words: the verdict, a row for each vip, check and backend, and a footer only where something is wrong.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -72,10 +73,12 @@ fn notes(report: &StatusReport) -> Vec<String> {
             let percent = vip.nearest_failover / 10;
             notes.push(format!("vip.{}: the master was once silent for {percent} % of a failover", vip.vip));
         }
-        let dropped: Vec<String> = vip.dropped.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
-        if !dropped.is_empty() {
-            notes.push(format!("vip.{}: packets dropped: {}", vip.vip, dropped.join(", ")));
+        if !vip.dropped.is_empty() {
+            notes.push(format!("vip.{}: packets dropped: {}", vip.vip, causes(&vip.dropped)));
         }
+    }
+    for (interface, dropped) in &report.strangers {
+        notes.push(format!("{interface}: packets dropped that are for no vip here: {}", causes(dropped)));
     }
     let late = Duration::from_micros(report.thread.max_lateness_us);
     if !report.thread.realtime {
@@ -87,6 +90,12 @@ fn notes(report: &StatusReport) -> Vec<String> {
         notes.push(format!("the VRRP thread once woke {} late", span(late)));
     }
     notes
+}
+
+/// How many packets were dropped for what.
+fn causes(dropped: &BTreeMap<String, u64>) -> String {
+    let each: Vec<String> = dropped.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+    each.join(", ")
 }
 
 /// The whole page.

@@ -7,12 +7,12 @@ mod hands;
 mod timer;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use model::units::Moment;
+use model::units::{InterfaceName, Moment};
 use model::vrrp::{self, VipStatus};
 use tokio::sync::{mpsc, oneshot};
 
@@ -121,6 +121,8 @@ pub struct DriverStatus {
     pub events_dropped: u64,
     /// Packets of protocol 112 that the kernel dropped because the socket's buffer was full.
     pub packets_overrun: u64,
+    /// Packets dropped because they were for no virtual router of this machine: interface, cause, how many.
+    pub strangers: BTreeMap<InterfaceName, BTreeMap<String, u64>>,
 }
 
 /// Why the VRRP thread could not start or ended.

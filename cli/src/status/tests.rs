@@ -98,6 +98,7 @@ fn report() -> StatusReport {
         warnings: vec![],
         reload: None,
         thread: ThreadStatus { realtime: true, max_lateness_us: 87 },
+        strangers: BTreeMap::new(),
     }
 }
 
@@ -128,6 +129,7 @@ fn a_healthy_backup_tells_whom_it_hears() {
     vip.masters = BTreeMap::from([(Family::V4, heard)]);
     vip.nearest_failover = 700;
     vip.dropped = BTreeMap::from([("checksum".into(), 3), ("ttl".into(), 12)]);
+    report.strangers = BTreeMap::from([("wlp2s0".parse().unwrap(), BTreeMap::from([("vrid".into(), 70_000)]))]);
     report.checks.clear();
     assert!(problems(&report).is_empty());
     golden("backup", &report);

@@ -13,7 +13,7 @@ use model::vrrp::Password;
 use model::vrrp::packet::{self, Advert, Auth, Body};
 use support::Software::Hactl;
 use support::cluster::Setup;
-use support::frame::Said;
+use support::frame::{Said, on_the_wire};
 use support::tshark::dissect;
 use support::wire::PATIENCE;
 use support::{Cluster, Wire};
@@ -47,33 +47,7 @@ fn frame(priority: u8, body: Body, checksum: Checksum, [source, destination]: [&
     };
     let addresses = listed.iter().map(|text| text.parse().unwrap()).collect();
     let advert = Advert { vrid: Vrid::try_from(51).unwrap(), priority, body, addresses };
-    on_the_wire(&packet::encode(&advert, checksum, source, destination), source, destination)
-}
-
-/// A message with the headers that the kernel puts before it.
-fn on_the_wire(message: &[u8], source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    let length = u16::try_from(message.len()).unwrap();
-    let (kind, header) = match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let total = (length + 20).to_be_bytes();
-            let start = [0x45, 0xc0, total[0], total[1], 0, 0, 0x40, 0, packet::TTL, packet::PROTOCOL, 0, 0];
-            let mut header = [&start[..], &source.octets(), &destination.octets()].concat();
-            let sum: u32 = header.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-            let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
-            header[10..12].copy_from_slice(&checksum.to_be_bytes());
-            ([0x08, 0x00], header)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let [high, low] = length.to_be_bytes();
-            let start = [0x6c, 0, 0, 0, high, low, packet::PROTOCOL, packet::TTL];
-            ([0x86, 0xdd], [&start[..], &source.octets(), &destination.octets()].concat())
-        }
-        _ => panic!("{source} and {destination} are not of one family"),
-    };
-    let group: [u8; 6] = if destination.is_ipv4() { [1, 0, 0x5e, 0, 0, 18] } else { [0x33, 0x33, 0, 0, 0, 0x12] };
-    let peer = [2, 0, 0, 0, 0, 12];
-    let to = if destination.is_multicast() { group } else { peer };
-    [&to[..], &[2, 0, 0, 0, 0, 11], &kind, &header, message].concat()
+    on_the_wire(&packet::encode(&advert, checksum, source, destination), [source, destination], packet::TTL)
 }
 
 /// Rows of fields as text, the names once above each.

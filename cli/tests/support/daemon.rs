@@ -84,6 +84,17 @@ impl Daemon {
         std::iter::once(pid).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
 
+    /// Processor time that it has used so far, and its children.
+    pub fn processor(&self) -> Duration {
+        let tasks = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let spent = |thread: std::fs::DirEntry| {
+            // Nanoseconds on a processor, nanoseconds waiting, number of times.
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
+        };
+        Duration::from_nanos(self.family().iter().flat_map(tasks).map(spent).sum())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         // It may just have ended.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::Segment;
 use super::frame::{self, Said};
@@ -57,9 +57,15 @@ struct Shared {
 impl Wire {
     /// Of this segment, from now on. The machine of this number is the one that asks.
     pub fn watch(segment: &Segment, client: usize) -> Wire {
+        Wire::deaf_to(segment, client, None)
+    }
+
+    /// As [`Wire::watch`], but what one machine sends costs nothing, however much it is.
+    pub fn deaf_to(segment: &Segment, client: usize, noisy: Option<usize>) -> Wire {
         let everything = Protocol::from(i32::from(3_u16.to_be()));
         let open = || Socket::new(Domain::PACKET, Type::RAW, Some(everything));
         let ear = segment.middle().run(open).unwrap().unwrap();
+        ear.attach_filter(&sent_by_machines(noisy.map(|n| segment.port(n)))).unwrap();
         ear.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         setsockopt(&ear, sockopt::ReceiveTimestampns, &true).unwrap();
         let ports: Vec<u32> = (0..segment.machines()).map(|n| segment.port(n)).collect();
@@ -165,8 +171,26 @@ fn speakers(frames: &[Frame], router: Router) -> Vec<usize> {
     frames.iter().filter_map(speaker).collect()
 }
 
+/// Lets through what comes in from the machines, without one of the ports, and nothing that goes out to them.
+fn sent_by_machines(without: Option<u32>) -> [SockFilter; 6] {
+    // PACKET_OUTGOING of linux/if_packet.h.
+    const OUTGOING: u32 = 4;
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let ancillary = |offset: i32| (libc::SKF_AD_OFF + offset).cast_unsigned();
+    [
+        SockFilter::new(LOAD, 0, 0, ancillary(libc::SKF_AD_PKTTYPE)),
+        SockFilter::new(IF_EQUAL, 3, 0, OUTGOING),
+        SockFilter::new(LOAD_WORD, 0, 0, ancillary(libc::SKF_AD_IFINDEX)),
+        SockFilter::new(IF_EQUAL, 1, 0, without.unwrap_or(0)),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
 fn listen(ear: &Socket, shared: &Shared, machine: &dyn Fn(u32) -> Option<usize>) {
-    const OUTGOING: u8 = 4;
     let mut buffer = [0; 2048];
     while !shared.stop.load(Ordering::SeqCst) {
         let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
@@ -179,10 +203,7 @@ fn listen(ear: &Socket, shared: &Shared, machine: &dyn Fn(u32) -> Option<usize>)
         });
         let (Some(stamp), Some(from)) = (stamp, received.address) else { continue };
         let length = received.bytes;
-        let Some(machine) = machine(u32::try_from(from.ifindex()).unwrap()).filter(|_| from.pkttype() != OUTGOING)
-        else {
-            continue;
-        };
+        let Some(machine) = machine(u32::try_from(from.ifindex()).unwrap()) else { continue };
         let bytes = &buffer[..length];
         if let Some(said) = frame::read(bytes) {
             let frame = Frame { at: stamp.into(), machine, said, bytes: bytes.to_vec() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::desired::Fingerprint;
-use model::units::Moment;
+use model::units::{InterfaceName, Moment};
 use model::vrrp::VipStatus;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct StatusReport {
     pub reload: Option<FailedReload>,
     /// How well the VRRP thread keeps its time.
     pub thread: ThreadStatus,
+    /// Packets dropped because they were for no virtual router of this machine: interface, cause, how many.
+    #[serde(default)]
+    pub strangers: BTreeMap<InterfaceName, BTreeMap<String, u64>>,
 }
 
 /// A reload that changed nothing because the file has mistakes.

@@ -194,6 +194,7 @@ impl State {
                 realtime: thread.realtime,
                 max_lateness_us: u64::try_from(thread.max_lateness.as_micros()).unwrap_or(u64::MAX),
             },
+            strangers: thread.strangers.clone(),
         }
     }
 

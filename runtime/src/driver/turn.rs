@@ -359,6 +359,7 @@ impl Driver {
             realtime: self.realtime,
             events_dropped: self.hands.dropped,
             packets_overrun: self.hands.socket.overrun(),
+            strangers: self.router.strangers(),
         }
     }
 }
