@@ -1,5 +1,6 @@
 //! Looking after health: single tries at processes, programs and ports, and the watches that repeat them.
 
+mod births;
 mod command;
 mod file;
 mod interface;
@@ -127,7 +128,11 @@ pub fn of_service(service: &DesiredService) -> Vec<Watch> {
 async fn attempt(attempt: &Attempt, standing: &mut Standing, timeout: Duration) -> Outcome {
     match attempt {
         Attempt::Process(names) => {
-            let (outcome, processes) = process::present(names).await;
+            let before = match std::mem::replace(standing, Standing::Nothing) {
+                Standing::Processes(processes) => Some(processes),
+                _ => None,
+            };
+            let (outcome, processes) = process::present(names, before).await;
             *standing = Standing::Processes(processes);
             outcome
         }

@@ -1,4 +1,5 @@
-//! Whether processes run: by name in /proc for births, by pidfd for deaths.
+//! Whether processes run: what runs is found by its name in /proc; its death is told by a pidfd, the birth of one that is
+//! missed by the kernel's process events. Where these are not to be had, /proc is read at the check's pace until all run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -6,23 +7,64 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 
+use super::births::Births;
 use super::{Outcome, pidfd};
 
 /// Length that the kernel cuts `/proc/PID/comm` to.
 const COMM: usize = 15;
 
-/// Processes that a good result stands on.
-type Standing = Vec<AsyncFd<OwnedFd>>;
+/// How often /proc is read while all run: for one that became another program under its number, of which nothing tells.
+const SELDOM: Duration = Duration::from_secs(30);
 
-/// Whether a process of every name runs, and those that do.
-pub(super) async fn present(names: &[String]) -> (Outcome, Standing) {
+/// What a result stands on.
+pub(super) struct Processes {
+    alive: Vec<AsyncFd<OwnedFd>>,
+    absent: Vec<String>,
+    /// Only while one is absent: nobody needs to hear of every program that starts.
+    births: Option<Births>,
+}
+
+impl Processes {
+    /// Returns when there is reason to look again.
+    pub async fn changed(&self) {
+        tokio::select! {
+            () = death(&self.alive) => {}
+            () = birth(self.births.as_ref(), &self.absent) => {}
+            () = tokio::time::sleep(SELDOM), if self.absent.is_empty() => {}
+        }
+    }
+
+    /// Whether nothing needs to be looked at until then.
+    pub fn tells_everything(&self) -> bool {
+        self.absent.is_empty() || self.births.is_some()
+    }
+}
+
+/// Whether a process of every name runs, and what that stands on.
+pub(super) async fn present(names: &[String], before: Option<Processes>) -> (Outcome, Processes) {
+    let mut processes = scan_for(names).await;
+    if !processes.1.absent.is_empty() {
+        // Listened to first and looked at then, so that none comes unnoticed between the two.
+        if let Some(births) = before.and_then(|p| p.births).or_else(Births::open) {
+            processes = scan_for(names).await;
+            let needed = !processes.1.absent.is_empty();
+            processes.1.births = needed.then_some(births);
+        } else {
+            processes.0.detail.push_str(", looked for at its pace: no process events here");
+        }
+    }
+    processes
+}
+
+async fn scan_for(names: &[String]) -> (Outcome, Processes) {
     let mut found = find(names).await;
-    let mut standing = vec![];
+    let mut alive = vec![];
     // One that ended since it was read is as absent as one that never was.
-    found.retain(|_, pid| pidfd::open(*pid).map(|fd| standing.push(fd)).is_some());
+    found.retain(|_, pid| pidfd::open(*pid).map(|fd| alive.push(fd)).is_some());
     let absent: Vec<&str> = names.iter().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
     let outcome = match absent.as_slice() {
         [] => {
@@ -32,11 +74,18 @@ pub(super) async fn present(names: &[String]) -> (Outcome, Standing) {
         }
         absent => Outcome::bad("PROCERR", format!("no process {}", absent.join(", "))),
     };
-    (outcome, standing)
+    let absent = absent.into_iter().map(str::to_owned).collect();
+    (outcome, Processes { alive, absent, births: None })
+}
+
+/// Returns when a process of one of these names may have come; never, where nothing tells of it.
+async fn birth(births: Option<&Births>, names: &[String]) {
+    let Some(births) = births else { return std::future::pending().await };
+    births.next(|pid| Process::read(pid).is_some_and(|p| names.iter().any(|name| p.is(name)))).await;
 }
 
 /// Returns when one of the processes ends; never, where there are none.
-pub(super) async fn death(standing: &[AsyncFd<OwnedFd>]) {
+async fn death(standing: &[AsyncFd<OwnedFd>]) {
     if standing.is_empty() {
         return std::future::pending().await;
     }
@@ -110,7 +159,6 @@ fn base(path: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
-    use std::time::Duration;
 
     use super::*;
 
@@ -123,26 +171,38 @@ mod tests {
         Command::new(program).arg("60").spawn().unwrap()
     }
 
+    async fn ends(processes: &Processes) {
+        tokio::time::timeout(Duration::from_secs(10), processes.changed()).await.unwrap();
+    }
+
     #[tokio::test]
-    async fn a_process_is_found_by_its_name_and_missed_when_it_is_a_zombie() {
+    async fn a_process_is_heard_of_when_it_comes_and_goes_and_is_missed_when_it_is_a_zombie() {
         let directory = tempfile::tempdir().unwrap();
         let names = vec![format!("hactl-long-name-{}", std::process::id())];
-        assert_eq!(present(&names).await.0.code, "PROCERR");
+        let (outcome, mut processes) = present(&names, None).await;
+        assert_eq!(outcome.code, "PROCERR");
+        // Without process events the pace finds it.
+        let told = processes.tells_everything();
+        assert_ne!(told, outcome.detail.contains("no process events here"), "{outcome:?}");
         let mut child = sleeper(directory.path(), &names[0]);
-        // The child's name is that of the test until its exec is through.
-        let standing = tokio::time::timeout(Duration::from_secs(10), async {
+        let here = async {
             loop {
-                match present(&names).await {
-                    (outcome, standing) if outcome.ok => return standing,
-                    _ => tokio::task::yield_now().await,
+                if told {
+                    processes.changed().await;
+                }
+                let (outcome, now) = present(&names, Some(processes)).await;
+                processes = now;
+                if outcome.ok {
+                    return processes;
                 }
             }
-        });
-        let standing = standing.await.unwrap();
+        };
+        let processes = tokio::time::timeout(Duration::from_secs(10), here).await.unwrap();
+        assert!(processes.tells_everything() && processes.births.is_none());
         child.kill().unwrap();
-        tokio::time::timeout(Duration::from_secs(5), death(&standing)).await.unwrap();
-        let (outcome, standing) = present(&names).await;
-        assert!(!outcome.ok && outcome.detail.contains(&names[0]) && standing.is_empty(), "{outcome:?}");
+        ends(&processes).await;
+        let (outcome, processes) = present(&names, Some(processes)).await;
+        assert!(!outcome.ok && outcome.detail.contains(&names[0]) && processes.alive.is_empty(), "{outcome:?}");
         child.wait().unwrap();
     }
 }

@@ -6,13 +6,14 @@ use tokio::io::unix::AsyncFd;
 
 use super::file::Told;
 use super::interface::Link;
+use super::process::Processes;
 
 /// What the last result stands on.
 pub(super) enum Standing {
     /// On nothing that tells: it is tried again at its pace.
     Nothing,
     /// On these processes.
-    Processes(Vec<AsyncFd<OwnedFd>>),
+    Processes(Processes),
     /// On what the kernel tells of links.
     Link(Link),
     /// On what the kernel tells of a file.
@@ -24,7 +25,7 @@ impl Standing {
     pub async fn shaken(&mut self) {
         match self {
             Standing::Nothing => std::future::pending().await,
-            Standing::Processes(processes) => super::process::death(processes).await,
+            Standing::Processes(processes) => processes.changed().await,
             Standing::Link(link) => link.changed().await,
             Standing::File(told) => told.changed().await,
         }
@@ -32,7 +33,11 @@ impl Standing {
 
     /// Whether every change is told of, so that nothing needs to be tried while all is settled.
     pub fn tells_everything(&self) -> bool {
-        matches!(self, Standing::Link(_) | Standing::File(_))
+        match self {
+            Standing::Nothing => false,
+            Standing::Processes(processes) => processes.tells_everything(),
+            Standing::Link(_) | Standing::File(_) => true,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use model::config::Pace;
 use model::health::Health;
+use model::units::Moment;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -122,9 +123,11 @@ async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) 
     let mut last = None;
     loop {
         // What tells of every change is not polled; only rise and fall are counted at the pace.
-        let settled = standing.tells_everything() && tally.health.against == 0;
+        let settled = standing.tells_everything() && tally.is_settled();
+        let ripe = tally.ripe();
         let told = tokio::select! {
             _ = ticks.tick(), if !settled => false,
+            () = tokio::time::sleep(ripe.unwrap_or_default()), if ripe.is_some() => false,
             () = standing.shaken() => {
                 tokio::time::sleep(RESTLESS).await;
                 true
@@ -147,7 +150,7 @@ async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) 
             ticks.reset();
         }
         last = Some(outcome.clone());
-        let changed = tally.record(&outcome, start.elapsed());
+        let changed = tally.record(clock::now(), &outcome, start.elapsed());
         let finding = Finding { subject: watch.subject.clone(), health: tally.health.clone(), changed };
         if findings.send(finding).await.is_err() {
             return;
@@ -160,21 +163,50 @@ struct Tally {
     pace: Pace,
     model: Health,
     health: control::Health,
+    /// A new weight that has not lasted long enough to count, and when it will have.
+    weight: Option<(i16, Moment)>,
 }
 
 impl Tally {
     fn new(pace: Pace) -> Self {
         let health = control::Health::unknown(clock::now());
-        Tally { pace, model: Health::new(pace), health }
+        Tally { pace, model: Health::new(pace), health, weight: None }
     }
 
-    fn record(&mut self, outcome: &Outcome, took: Duration) -> Option<bool> {
-        let changed = self.model.record(outcome.ok);
-        let h = &mut self.health;
-        if h.weight != outcome.weight {
-            h.weight = outcome.weight;
-            h.since = clock::now();
+    /// Nothing is on its way to change the state.
+    fn is_settled(&self) -> bool {
+        self.health.against == 0 && self.weight.is_none()
+    }
+
+    /// How long until what is on its way has lasted for `debounce`, where there is one that has not.
+    fn ripe(&self) -> Option<Duration> {
+        let now = clock::now();
+        let ends = [self.model.ripe(), self.weight.map(|(_, at)| at)];
+        ends.into_iter().flatten().filter(|at| *at > now).min().map(|at| at.since(now))
+    }
+
+    /// The number that counts now: another one than before only where it has lasted.
+    fn weigh(&mut self, now: Moment, number: Option<i16>) {
+        let Some(wanted) = number.filter(|n| self.health.weight != Some(*n)) else {
+            self.weight = None;
+            return;
+        };
+        let at = match self.weight {
+            Some((waiting, at)) if waiting == wanted => at,
+            _ if self.health.weight.is_none() => now,
+            _ => now + self.pace.debounce,
+        };
+        self.weight = (now < at).then_some((wanted, at));
+        if self.weight.is_none() {
+            self.health.weight = Some(wanted);
+            self.health.since = now;
         }
+    }
+
+    fn record(&mut self, now: Moment, outcome: &Outcome, took: Duration) -> Option<bool> {
+        let changed = self.model.record(now, outcome.ok);
+        self.weigh(now, outcome.weight);
+        let h = &mut self.health;
         h.code = outcome.code.to_owned();
         h.detail.clone_from(&outcome.detail);
         h.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -182,7 +214,7 @@ impl Tally {
         if let Some(up) = changed {
             h.times_down += u64::from(!up && h.up.is_some());
             h.up = Some(up);
-            h.since = clock::now();
+            h.since = now;
         }
         h.against = if changed.is_some() || h.up == Some(outcome.ok) { 0 } else { h.against + 1 };
         h.needed = if h.up == Some(true) { self.pace.fall } else { self.pace.rise };
@@ -271,10 +303,43 @@ mod tests {
         let mut tally = Tally::new(watch(Attempt::Process(vec![])).pace);
         let bad = Outcome::bad("L4CON", "refused");
         let good = Outcome::good("L4OK", "");
-        while tally.record(&good, Duration::ZERO).is_none() {}
-        tally.record(&bad, Duration::from_micros(7));
+        while tally.record(Moment(0), &good, Duration::ZERO).is_none() {}
+        tally.record(Moment(0), &bad, Duration::from_micros(7));
         assert_eq!((tally.health.up, tally.health.against, tally.health.needed), (Some(true), 1, 3));
-        tally.record(&good, Duration::ZERO);
+        tally.record(Moment(0), &good, Duration::ZERO);
         assert_eq!(tally.health.against, 0);
+    }
+
+    #[test]
+    fn a_number_that_does_not_last_does_not_count() {
+        let second = Duration::from_secs(1);
+        let mut tally = Tally::new(Pace { debounce: second * 2, ..watch(Attempt::Process(vec![])).pace });
+        let mut at = |seconds: u32, number: i16| {
+            let outcome = Outcome { weight: Some(number), ..Outcome::good("WEIGHT", number.to_string()) };
+            tally.record(Moment(0) + second * seconds, &outcome, Duration::ZERO);
+            tally.health.weight.unwrap()
+        };
+        let seen = [at(0, -10), at(1, -20), at(2, -10), at(3, -30), at(4, -30), at(5, -30)];
+        assert_eq!(seen, [-10, -10, -10, -10, -10, -30]);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_is_debounced_turns_when_the_time_is_over_and_not_before() {
+        let debounce = Duration::from_millis(300);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("weight");
+        std::fs::write(&file, "0").unwrap();
+        let (sender, mut findings) = mpsc::channel(64);
+        let mut watches = Watches::new(sender);
+        let mut wanted = watch(Attempt::File(file.display().to_string()));
+        // Nothing but the event and the end of the time would find out.
+        wanted.pace = Pace { every: Duration::from_secs(600), fall: 1, rise: 1, debounce, ..wanted.pace };
+        watches.set(vec![wanted]);
+        assert_eq!(findings.recv().await.unwrap().changed, Some(true));
+        let start = Instant::now();
+        std::fs::write(&file, "-254").unwrap();
+        let turned = async { while findings.recv().await.unwrap().changed != Some(false) {} };
+        tokio::time::timeout(Duration::from_secs(10), turned).await.unwrap();
+        assert!(start.elapsed() >= debounce, "{:?}", start.elapsed());
     }
 }
