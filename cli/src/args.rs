@@ -57,6 +57,12 @@ pub enum Verb {
     Run,
     /// Tell what this machine holds and why
     Status(StatusArgs),
+    /// Leave vips to other machines until `undrain`: hand them over, be the last resort
+    Drain(DrainArgs),
+    /// Take a drain back
+    Undrain(UndrainArgs),
+    /// Hand one vip over, once
+    Failover(FailoverArgs),
     /// Play scenarios, or every single failure, in simulation: no machine is touched
     Test(TestArgs),
     /// Try the whole cluster on this machine, in namespaces, without root
@@ -135,6 +141,45 @@ pub struct StatusArgs {
     /// Redraw until interrupted
     #[arg(short, long)]
     pub watch: bool,
+}
+
+/// Arguments of `drain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A drained vip takes part with priority 1 and displaces nobody. Where this machine holds it, it says goodbye and goes on
+answering until its successor has announced the addresses. Where nobody follows, it goes on holding it, and the exit code
+is 1. A drain lasts until `hactl undrain` or the end of --for; it survives a restart of the service, and not of the
+machine. The vips of a group move together.")]
+pub struct DrainArgs {
+    /// Which vips (default: all)
+    #[arg(value_name = "VIP")]
+    pub vips: Vec<String>,
+    /// Why; `hactl status` shows it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// End it by itself after this long: 30m, 2h
+    #[arg(long = "for", value_name = "DURATION")]
+    pub lasts: Option<String>,
+}
+
+/// Arguments of `undrain`.
+#[derive(Debug, Args)]
+pub struct UndrainArgs {
+    /// Which vips (default: all)
+    #[arg(value_name = "VIP")]
+    pub vips: Vec<String>,
+}
+
+/// Arguments of `failover`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The best of the other machines takes over, and this one leaves it alone for as long as it lives, whatever `preempt` says;
+`hactl failover` there, or a restart of the service here, brings it back. Where nobody follows, this machine goes on
+holding it, and the exit code is 1.")]
+pub struct FailoverArgs {
+    /// Which vip; its group moves along
+    #[arg(value_name = "VIP")]
+    pub vip: String,
 }
 
 /// Arguments of `test`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use model::units::Moment;
 use model::vrrp::{VipState, VipStatus};
-use runtime::control::{BackendStatus, Health, ServiceStatus, StatusReport};
+use runtime::control::{BackendStatus, DrainStatus, Health, ServiceStatus, StatusReport};
 
 use crate::report::count;
 
@@ -68,6 +68,10 @@ fn notes(report: &StatusReport) -> Vec<String> {
             .collect();
         notes.push(format!("put back after somebody else changed them: {}", each.join(", ")));
     }
+    notes.extend(report.drains.iter().map(|drain| drained(report, drain)));
+    for vip in report.vips.iter().filter(|vip| vip.lingering) {
+        notes.push(format!("vip.{}: answered here until the new master has announced it", vip.vip));
+    }
     for vip in &report.vips {
         if vip.state == VipState::Backup && vip.nearest_failover >= NEAR_FAILOVER {
             let percent = vip.nearest_failover / 10;
@@ -96,6 +100,15 @@ fn notes(report: &StatusReport) -> Vec<String> {
 fn causes(dropped: &BTreeMap<String, u64>) -> String {
     let each: Vec<String> = dropped.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
     each.join(", ")
+}
+
+/// `vip.ui: drained 3m 5s ago, for another 1h 57m: new kernel`.
+fn drained(report: &StatusReport, drain: &DrainStatus) -> String {
+    let left = drain.until.map(|until| format!(", for another {}", span(until.since(report.now)))).unwrap_or_default();
+    let why = drain.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let kept = report.vips.iter().any(|v| v.vip == drain.vip && v.state == VipState::Master);
+    let kept = if kept { "; nobody else holds it, so this machine does" } else { "" };
+    format!("vip.{}: drained {} ago{left}{why}{kept}", drain.vip, ago(report.now, drain.since))
 }
 
 /// The whole page.

@@ -3,6 +3,12 @@
 use model::units::Moment;
 use nix::time::{ClockId, clock_gettime};
 
+/// Which boot its moments belong to; empty where the kernel does not say.
+pub fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// Now.
 pub fn now() -> Moment {
     // CLOCK_MONOTONIC cannot fail on Linux; time standing still is the least harm if it did.

@@ -33,6 +33,13 @@ pub struct DriverSettings {
     pub gated: BTreeSet<Ipv4Addr>,
 }
 
+/// What the VRRP thread takes over from one before it.
+#[derive(Debug, Clone, Default)]
+pub struct Heritage {
+    /// Vips, by name, that are left to others.
+    pub drained: BTreeSet<String>,
+}
+
 /// What the VRRP thread can be told.
 #[derive(Debug)]
 pub enum Command {
@@ -202,9 +209,13 @@ impl Drop for DriverHandle {
 ///
 /// # Errors
 /// Says which socket could not be opened; nothing runs then.
-pub fn start(settings: DriverSettings, events: mpsc::Sender<DriverEvent>) -> Result<DriverHandle, DriverError> {
+pub fn start(
+    settings: DriverSettings,
+    heritage: Heritage,
+    events: mpsc::Sender<DriverEvent>,
+) -> Result<DriverHandle, DriverError> {
     let (commands, inbox) = mpsc::channel(COMMANDS);
-    let driver = turn::Driver::open(settings, events, inbox)?;
+    let driver = turn::Driver::open((settings, heritage), events, inbox)?;
     let thread = thread::Builder::new()
         .name("vrrp".into())
         .spawn(move || driver.run())
@@ -221,7 +232,7 @@ pub fn release_leftovers(settings: &DriverSettings) -> Result<(), DriverError> {
     // Opening a driver releases them.
     let (_commands, inbox) = mpsc::channel(1);
     let (events, _nobody) = mpsc::channel(1);
-    turn::Driver::open(settings.clone(), events, inbox).map(drop)
+    turn::Driver::open((settings.clone(), Heritage::default()), events, inbox).map(drop)
 }
 
 /// A panic's message, where it has one.

@@ -96,6 +96,7 @@ fn report() -> StatusReport {
         restored: BTreeMap::new(),
         troubles: vec![],
         warnings: vec![],
+        drains: vec![],
         reload: None,
         thread: ThreadStatus { realtime: true, max_lateness_us: 87 },
         strangers: BTreeMap::new(),

@@ -3,6 +3,7 @@
 mod apply;
 mod completions;
 mod destroy;
+mod drain;
 mod lab;
 pub mod plan;
 pub mod render;
@@ -26,6 +27,9 @@ pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Snapshot(args) => snapshot::snapshot(arguments, args),
         Verb::Run => run::run(arguments),
         Verb::Status(args) => status::status(arguments, args),
+        Verb::Drain(args) => drain::drain(arguments, args),
+        Verb::Undrain(args) => drain::undrain(arguments, args),
+        Verb::Failover(args) => drain::failover(arguments, args),
         Verb::Test(args) => test::test(arguments, args),
         Verb::Lab(args) => lab::lab(arguments, args),
         Verb::LabInside(args) => lab::inside(arguments, args),

@@ -56,8 +56,8 @@ impl AskError {
 /// reload).
 pub fn ask(state: &Path, request: &Request) -> Result<Reply, AskError> {
     let patience = match request {
-        Request::Status | Request::Live => ANSWER_TIMEOUT,
         Request::Reload { .. } => REPLY_TIMEOUT,
+        _ => ANSWER_TIMEOUT,
     };
     converse(connect(state)?, state, request, patience)
 }

@@ -8,7 +8,8 @@ mod sole;
 
 pub use client::{AskError, ask, live};
 pub use report::{
-    BackendStatus, CheckStatus, FailedReload, Health, STATUS_VERSION, ServiceStatus, StatusReport, ThreadStatus,
+    BackendStatus, CheckStatus, DrainStatus, FailedReload, Health, STATUS_VERSION, ServiceStatus, StatusReport,
+    ThreadStatus,
 };
 pub use server::{Asked, BindError, Bound, bind, serve};
 pub use sole::{Sole, sole};
@@ -55,6 +56,27 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Fingerprint>,
     },
+    /// Leave vips to others from now on, with those of their groups.
+    Drain {
+        /// By name; none is all of them.
+        vips: Vec<String>,
+        /// Why, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// For how long; `None` until it is taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
+    /// Take drains back.
+    Undrain {
+        /// By name; none is all of them.
+        vips: Vec<String>,
+    },
+    /// Be master of this vip and its group no longer, once.
+    Failover {
+        /// Its name.
+        vip: String,
+    },
 }
 
 /// What the daemon answers.
@@ -69,6 +91,13 @@ pub enum Reply {
     Reloaded {
         /// Empty where nothing had to change on this machine.
         steps: Vec<StepResult>,
+    },
+    /// To [`Request::Drain`], [`Request::Undrain`] and [`Request::Failover`]: begun; `status` shows what comes of it.
+    Begun {
+        /// Those that it concerns, with those of their groups, in the order of the file.
+        vips: Vec<String>,
+        /// Of these the ones that this machine was master of.
+        held: Vec<String>,
     },
     /// Nothing was done.
     Refused {

@@ -46,6 +46,9 @@ pub struct StatusReport {
     pub troubles: Vec<String>,
     /// What needs a person's eye, newest last.
     pub warnings: Vec<String>,
+    /// What is left to others at somebody's wish.
+    #[serde(default)]
+    pub drains: Vec<DrainStatus>,
     /// The last reload, where it was refused: the file on disk is not what runs.
     pub reload: Option<FailedReload>,
     /// How well the VRRP thread keeps its time.
@@ -53,6 +56,22 @@ pub struct StatusReport {
     /// Packets dropped because they were for no virtual router of this machine: interface, cause, how many.
     #[serde(default)]
     pub strangers: BTreeMap<InterfaceName, BTreeMap<String, u64>>,
+}
+
+/// A vip that is left to others at somebody's wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DrainStatus {
+    /// Its name.
+    pub vip: String,
+    /// Since when.
+    pub since: Moment,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+    /// Why, as it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A reload that changed nothing because the file has mistakes.

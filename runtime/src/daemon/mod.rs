@@ -9,6 +9,7 @@
 //! them away.
 
 mod converge;
+mod drains;
 mod fights;
 mod reload;
 mod setup;
@@ -18,6 +19,7 @@ mod state;
 mod sysctls;
 mod tell;
 mod turn;
+mod wishes;
 
 pub use setup::SetupError;
 pub use signals::{hold_hangup, release_hangup};

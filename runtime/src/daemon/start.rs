@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
 use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
+use super::drains::Drains;
 use super::fights::Fights;
 use super::setup::{Setup, setup};
 use super::signals::Signals;
@@ -19,7 +20,7 @@ use super::turn::{Daemon, Inputs};
 use super::{Options, RunError};
 use crate::check::Watches;
 use crate::control::{self, BindError};
-use crate::driver::{self, DriverStatus};
+use crate::driver::{self, DriverStatus, Heritage};
 use crate::kernel::KernelError;
 use crate::memory;
 use crate::notify::Notifier;
@@ -81,15 +82,21 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         tokio::spawn(sole.hang_up());
     }
     let mut machine = Machine::new(&options.state);
+    let (drains, said) = Drains::load(&options.state);
+    if let Some(said) = said {
+        warn(&mut state, &said);
+    }
     // At once and in batches: until they are gone, what a killed run left answers beside the new master. The plan, step
     // by step, takes seconds for a thousand.
     if let Err(e) = driver::release_leftovers(&setup.driver) {
         tracing::warn!("{e}");
     }
     let done = first(&mut machine, &setup, &mut state)?;
+    let heritage = Heritage { drained: drains.names() };
     let (events_sender, mut events) = mpsc::channel(EVENTS);
     memory::give_back();
-    let driver = driver::start(setup.driver.clone(), events_sender).inspect_err(|_| take_back(&mut machine, &done))?;
+    let driver =
+        driver::start(setup.driver.clone(), heritage, events_sender).inspect_err(|_| take_back(&mut machine, &done))?;
     if done.iter().any(Tried::loaded) {
         // A thread that is gone already says so by the end of its events.
         let _ = driver.send(driver::Command::TableLoaded);
@@ -118,6 +125,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         work: None,
         wanted: None,
         not_before: None,
+        drains,
         stopping: None,
     };
     daemon.begin();

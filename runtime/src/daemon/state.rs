@@ -189,6 +189,7 @@ impl State {
             restored,
             troubles: self.troubles(anomalies),
             warnings,
+            drains: vec![],
             reload: self.refused.clone(),
             thread: ThreadStatus {
                 realtime: thread.realtime,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
 use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
+use super::drains::Drains;
 use super::fights::Fights;
 use super::setup::Setup;
 use super::signals::Signals;
@@ -24,7 +25,7 @@ use super::sysctls::Sysctls;
 use super::tell::{self, Out, Said};
 use crate::check::{Finding, Subject, Watches};
 use crate::clock;
-use crate::control::{Asked, Reply, Request};
+use crate::control::Asked;
 use crate::driver::{self, Command, DriverEvent, DriverHandle, DriverStatus};
 use crate::notify::{Change, Notifier};
 
@@ -102,6 +103,8 @@ pub(super) struct Daemon {
     pub wanted: Option<Cause>,
     /// When it may begin.
     pub not_before: Option<Instant>,
+    /// What is left to others at somebody's wish.
+    pub drains: Drains,
     /// It was asked to end, and ends then at the latest.
     pub stopping: Option<Instant>,
 }
@@ -139,6 +142,7 @@ impl Daemon {
         let mut alive = interval(watchdog.unwrap_or(LOOK).max(Duration::from_millis(1)));
         loop {
             let due = self.due();
+            let (drained_until, drains) = (self.drained_until(), self.drains.deadline().is_some());
             let next = tokio::select! {
                 // In the order of haste, so that noise of one kind never starves what matters more.
                 biased;
@@ -154,6 +158,7 @@ impl Daemon {
                 Some(asked) = inputs.asked.recv() => inputs.signals.end.or(self.answer(asked)).await,
                 _ = inputs.signals.hangup.recv() => inputs.signals.end.or(self.hang_up()).await,
                 _ = looks.tick() => self.want(Cause::hint(None)),
+                () = sleep_until(drained_until), if drains => self.undrain_expired(),
                 _ = alive.tick() => self.alive(watchdog.is_some()).await,
             };
             match next {
@@ -405,31 +410,6 @@ impl Daemon {
         let (map, slots) = (rules::slots_map(service), rules::slots(desired, &down));
         let _ = self.driver.send(Command::Slots { map, slots, gone });
         self.turns.count();
-    }
-
-    async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {
-        let answer = match request {
-            Request::Reload { .. } if self.stopping.is_some() => {
-                Reply::Refused { what: "it was asked to end and is handing over".into(), help: vec![] }
-            }
-            Request::Reload { plan } => self.reload(plan).await,
-            Request::Status | Request::Live => match self.thread().await {
-                None => Reply::Refused { what: "the VRRP thread does not answer".into(), help: vec![] },
-                Some(thread) if request == Request::Live => Reply::Live(self.state.live(&self.setup, &thread)),
-                Some(thread) => Reply::Status(Box::new(self.state.report(&self.setup, &thread))),
-            },
-        };
-        // The client may be gone.
-        let _ = reply.send(answer);
-        Next::On
-    }
-
-    async fn hang_up(&mut self) -> Next {
-        if self.stopping.is_none() {
-            // Whether it was refused stands in the log and in `status`.
-            let _ = self.reload(None).await;
-        }
-        Next::On
     }
 
     async fn alive(&mut self, watched: bool) -> Next {

@@ -69,7 +69,7 @@ impl Segment {
 
     fn start(&self, n: usize, settings: DriverSettings) -> Running {
         let (tx, events) = mpsc::channel(1000);
-        let handle = self.machines[n].run(|| start(settings, tx)).unwrap().unwrap();
+        let handle = self.machines[n].run(|| start(settings, Heritage::default(), tx)).unwrap().unwrap();
         Running { handle, events, since: Instant::now() }
     }
 

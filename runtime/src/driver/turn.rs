@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::hands::Hands;
 use super::timer::Timer;
-use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus};
+use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus, Heritage};
 use crate::clock;
 use crate::hot::Hot;
 use crate::hot::sys::{run_realtime, wait_for};
@@ -80,7 +80,7 @@ struct Told {
 impl Driver {
     /// Opens every socket and releases leftovers, in the calling thread's network namespace.
     pub fn open(
-        settings: DriverSettings,
+        (settings, heritage): (DriverSettings, Heritage),
         events: mpsc::Sender<DriverEvent>,
         commands: mpsc::Receiver<Command>,
     ) -> Result<Driver, DriverError> {
@@ -115,6 +115,8 @@ impl Driver {
             busy: false,
         };
         driver.hands.set_gate(driver.now);
+        // Before anything else: not even the owner of the addresses becomes master first.
+        driver.feed(Some(Input::Drain(heritage.drained)));
         Ok(driver)
     }
 
