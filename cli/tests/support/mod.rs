@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+pub mod asker;
 pub mod cluster;
 pub mod configuration;
 pub mod daemon;
@@ -13,6 +14,7 @@ pub mod segment;
 pub mod tshark;
 pub mod wire;
 
+pub use asker::Asker;
 pub use cluster::{Cluster, Software};
 pub use daemon::Daemon;
 pub use holding::Holding;
