@@ -19,7 +19,7 @@ use super::tell::{Out, Said};
 use super::turn::{Daemon, Inputs};
 use super::{Options, RunError};
 use crate::check::Watches;
-use crate::control::{self, BindError};
+use crate::control::{self, Asked, BindError};
 use crate::driver::{self, DriverStatus, Heritage};
 use crate::kernel::KernelError;
 use crate::memory;
@@ -68,19 +68,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let mut state = State::new();
     let (asked_sender, mut asked) = mpsc::channel(REQUESTS);
-    match control::bind(&options.state) {
-        Ok(bound) => drop(tokio::spawn(async move { control::serve(&bound, asked_sender).await })),
-        Err(e @ (BindError::Running { .. } | BindError::Elsewhere { .. })) => return Err(e.into()),
-        // Holding addresses needs no disk; being asked about it does.
-        Err(e @ BindError::Io { .. }) => {
-            let what = format!("no control socket, so status, plan and apply cannot ask this run: {e}");
-            tracing::error!("{what}");
-            state.warn(&what);
-        }
-    }
-    if let Some(sole) = control::sole()? {
-        tokio::spawn(sole.hang_up());
-    }
+    reachable(&options, &mut state, asked_sender)?;
     let mut machine = Machine::new(&options.state);
     let (drains, said) = Drains::load(&options.state);
     if let Some(said) = said {
@@ -133,6 +121,27 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     daemon.say(&Said::Ready { peer: daemon.setup.desired.peer.clone() });
     let inputs = Inputs { signals: &mut signals, asked: &mut asked, events: &mut events, findings: &mut findings };
     daemon.serve(inputs).await
+}
+
+/// Makes this process the one run of this machine, and one that can be asked.
+///
+/// # Errors
+/// Where another one is.
+fn reachable(options: &Options, state: &mut State, asked_sender: mpsc::Sender<Asked>) -> Result<(), RunError> {
+    match control::bind(&options.state) {
+        Ok(bound) => drop(tokio::spawn(async move { control::serve(&bound, asked_sender).await })),
+        Err(e @ (BindError::Running { .. } | BindError::Elsewhere { .. })) => return Err(e.into()),
+        // Holding addresses needs no disk; being asked about it does.
+        Err(e @ BindError::Io { .. }) => {
+            let what = format!("no control socket, so status, plan and apply cannot ask this run: {e}");
+            tracing::error!("{what}");
+            state.warn(&what);
+        }
+    }
+    if let Some(sole) = control::sole()? {
+        tokio::spawn(sole.hang_up());
+    }
+    Ok(())
 }
 
 /// The plan at start, performed: what was tried.
