@@ -16,6 +16,7 @@ pub mod driver;
 pub mod hot;
 pub mod kernel;
 pub mod lab;
+pub mod lines;
 mod memory;
 pub mod netns;
 pub mod notify;

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stderr};
 
 use runtime::control::BindError;
 use runtime::daemon::{self, Options, RunError, SetupError};
+use runtime::lines::{FINISH, LOG, Log};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
@@ -26,7 +27,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         state: arguments.state.clone(),
         json: arguments.json,
     };
-    match daemon::run(options) {
+    let ended = daemon::run(options);
+    LOG.flush(FINISH);
+    match ended {
         Ok(()) => Ok(Exit::Done),
         Err(RunError::Setup(SetupError::Load(e))) => Err(report::unloadable(e, arguments.json)),
         Err(e) => {
@@ -39,16 +42,18 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// The log goes to stderr; `HACTL_LOG=debug` says more.
+/// The log goes to stderr, whether anybody reads it or not; `HACTL_LOG=debug` says more.
 fn log() {
     let filter = EnvFilter::try_from_env("HACTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Its own complaint of a log that cannot be written (a full disk, a journal that went away) would be a panic.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).log_internal_errors(false);
     // Set twice only by a test that runs the verb twice in one process.
     let _ = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => builder.with_ansi(false).event_format(Journal).fmt_fields(DefaultFields::new()).try_init(),
         None => builder.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
     };
+    // Where it is told of otherwise, whoever does not read stderr would hold the process that should recover.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
 /// journald takes a line's level from its front (sd-daemon(3)) and gives it the time itself.

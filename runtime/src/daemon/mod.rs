@@ -11,6 +11,8 @@
 mod converge;
 mod drains;
 mod fights;
+mod flaps;
+mod found;
 mod reload;
 mod setup;
 mod signals;

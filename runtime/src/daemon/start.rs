@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
 use super::drains::Drains;
 use super::fights::Fights;
+use super::flaps::Flaps;
 use super::setup::{Setup, setup};
 use super::signals::Signals;
 use super::state::State;
@@ -106,6 +107,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         notifier,
         fights: Fights::default(),
         lost: Fights::default(),
+        flaps: Flaps::default(),
         mastered: BTreeSet::new(),
         fighting: false,
         retry: Duration::ZERO,

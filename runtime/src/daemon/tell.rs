@@ -1,18 +1,11 @@
 //! What happens, told: JSON lines on standard output for programs, the log for people.
 
-use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
-
 use model::units::Moment;
 use model::vrrp::{Event, VipState};
 use serde::Serialize;
 
-/// Lines that may wait for a reader of standard output; beyond, they are dropped: a run never waits for who watches it.
-const WAITING: usize = 4096;
-
-/// How long the last lines may take to be read at the end.
-const FINISH: Duration = Duration::from_millis(200);
+use crate::clock;
+use crate::lines::{FINISH, Lines};
 
 /// What the daemon itself tells beside the router's [`Event`]s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,13 +62,10 @@ pub enum Said {
     },
 }
 
-/// The new number of a file, logged; what is no number may be a slip of the pen.
-pub(super) fn weight(check: &str, weight: i16, why: String) -> Said {
-    match why.contains(": ") && !why.ends_with("no such file") {
-        true => tracing::warn!("check {check} says {why}"),
-        false => tracing::info!("check {check} says {why}"),
-    }
-    Said::Weight { check: check.to_owned(), weight, why }
+/// The new number of a file; what is no number may be a slip of the pen.
+pub(super) fn weight(check: &str, why: &str) -> Told {
+    let warn = why.contains(": ") && !why.ends_with("no such file");
+    Told { warn, object: format!("check {check}"), what: format!("check {check} says {why}") }
 }
 
 #[derive(Serialize)]
@@ -85,69 +75,73 @@ struct Line<'a, T> {
     what: &'a T,
 }
 
-/// Standard output, behind a thread of its own.
+/// Standard output, behind a thread of its own: a run never waits for who watches it.
 #[derive(Debug)]
-pub(super) struct Out {
-    lines: Option<SyncSender<Vec<u8>>>,
-    ended: Option<Receiver<()>>,
-}
+pub(super) struct Out(Option<Lines>);
 
 impl Out {
     /// Silent unless `json`.
     pub fn new(json: bool) -> Self {
-        if !json {
-            return Out { lines: None, ended: None };
-        }
-        let (sender, lines) = sync_channel::<Vec<u8>>(WAITING);
-        let (end, ended) = sync_channel(1);
-        // Where no thread is to be had, nobody listens to the channel and lines are dropped.
-        let _ = std::thread::Builder::new().name("events".into()).spawn(move || {
-            // Dropped with the thread: that is what `finish` waits for.
-            let _end: SyncSender<()> = end;
-            for line in lines {
-                let mut out = std::io::stdout().lock();
-                if out.write_all(&line).and_then(|()| out.flush()).is_err() {
-                    return;
-                }
-            }
-        });
-        Out { lines: Some(sender), ended: Some(ended) }
+        let missing = |n| line(clock::now(), &Said::Trouble { what: format!("{n} events are missing here: unread") });
+        let words = move |n| String::from_utf8(missing(n)).unwrap_or_default();
+        Out(json.then(|| Lines::open(std::io::stdout(), words)))
     }
 
     /// One line.
     pub fn tell(&self, at: Moment, what: &impl Serialize) {
-        let Some(lines) = &self.lines else { return };
-        if let Ok(mut line) = serde_json::to_vec(&Line { at, what }) {
-            line.push(b'\n');
-            let _ = lines.try_send(line);
+        if let Some(lines) = &self.0 {
+            lines.tell(line(at, what));
         }
     }
 
-    /// Waits until everything told so far is written, or [`FINISH`]; nothing more can be told.
-    pub fn finish(&mut self) {
-        self.lines = None;
-        if let Some(ended) = self.ended.take() {
-            // Ends with an error: nothing is ever sent, the sender goes with the thread.
-            let _ = ended.recv_timeout(FINISH);
-        }
+    /// Waits until everything told so far is written, or [`FINISH`].
+    pub fn finish(&self) {
+        let _ = self.0.as_ref().is_some_and(|lines| lines.flush(FINISH));
+    }
+}
+
+fn line(at: Moment, what: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Line { at, what }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// A line of the log.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Whether it needs an eye.
+    pub warn: bool,
+    /// What it is about: whatever turns again and again under this name is told of ever less.
+    pub object: String,
+    /// The line.
+    pub what: String,
+}
+
+impl Told {
+    /// As it is.
+    pub fn log(&self) {
+        if self.warn { tracing::warn!("{}", self.what) } else { tracing::info!("{}", self.what) }
     }
 }
 
 /// A router's event in the log.
-pub(super) fn log(event: &Event) {
+pub(super) fn words(event: &Event) -> Told {
     match event {
-        Event::State { vip, from, to: VipState::Fault, priority, why } => {
-            tracing::warn!("vip.{vip} {} -> FAULT, priority {priority}: {why}", word(*from));
-        }
-        Event::State { vip, from, to, priority, why } => {
-            tracing::info!("vip.{vip} {} -> {}, priority {priority}: {why}", word(*from), word(*to));
-        }
+        Event::State { vip, from, to, priority, why } => Told {
+            warn: *to == VipState::Fault,
+            object: format!("vip.{vip}"),
+            what: format!("vip.{vip} {} -> {}, priority {priority}: {why}", word(*from), word(*to)),
+        },
         Event::Dropped { subject, source, cause, count } => {
-            tracing::warn!("{subject}: packets from {source} dropped ({cause}), {count} so far");
+            plain(format!("{subject}: packets from {source} dropped ({cause}), {count} so far"))
         }
-        Event::Warning { vip, what } => tracing::warn!("vip.{vip}: {what}"),
-        Event::Restored { vip, what } => tracing::warn!("{}somebody else changed what is ours: {what}", subject(vip)),
+        Event::Warning { vip, what } => plain(format!("vip.{vip}: {what}")),
+        Event::Restored { vip, what } => plain(format!("{}somebody else changed what is ours: {what}", subject(vip))),
     }
+}
+
+fn plain(what: String) -> Told {
+    Told { warn: true, object: what.clone(), what }
 }
 
 /// The front of a line: a vip by its name, an object of the file as it is, and nothing for a sysctl, which the line names.

@@ -1,29 +1,28 @@
 //! The daemon's loop: whatever happens next, handled.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::plan::Note;
-use model::rules;
 use model::units::Moment;
 use model::vrrp::{Event, VipState, handover_limit};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::RunError;
 use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
 use super::drains::Drains;
 use super::fights::Fights;
+use super::flaps::Flaps;
 use super::setup::Setup;
 use super::signals::Signals;
 use super::state::State;
 use super::sysctls::Sysctls;
 use super::tell::{self, Out, Said};
-use crate::check::{Finding, Subject, Watches};
+use crate::check::{Finding, Watches};
 use crate::clock;
 use crate::control::Asked;
 use crate::driver::{self, Command, DriverEvent, DriverHandle, DriverStatus};
@@ -89,6 +88,8 @@ pub(super) struct Daemon {
     pub fights: Fights,
     /// What the VRRP thread put back of late.
     pub lost: Fights,
+    /// What turned of late.
+    pub flaps: Flaps,
     /// Vips that this machine is master of, as the last events said.
     pub mastered: BTreeSet<String>,
     /// Somebody undoes again and again what is put right.
@@ -143,6 +144,7 @@ impl Daemon {
         loop {
             let due = self.due();
             let (drained_until, drains) = (self.drained_until(), self.drains.deadline().is_some());
+            let flapped = self.flaps.due().map(|at| at.since(clock::now()));
             let next = tokio::select! {
                 // In the order of haste, so that noise of one kind never starves what matters more.
                 biased;
@@ -157,6 +159,7 @@ impl Daemon {
                 () = self.sysctls.written() => self.want(Cause { urgent: true, look: Look::Sysctls, ..Cause::hint(None) }),
                 Some(asked) = inputs.asked.recv() => inputs.signals.end.or(self.answer(asked)).await,
                 _ = inputs.signals.hangup.recv() => inputs.signals.end.or(self.hang_up()).await,
+                () = sleep(flapped.unwrap_or_default()), if flapped.is_some() => self.flapped(),
                 _ = looks.tick() => self.want(Cause::hint(None)),
                 () = sleep_until(drained_until), if drains => self.undrain_expired(),
                 _ = alive.tick() => self.alive(watchdog.is_some()).await,
@@ -295,7 +298,7 @@ impl Daemon {
             let took = now.since(cause.at);
             let what = format!("{object} {}{by}: put back after {} ms", t.step.what, took.as_millis());
             let event = Event::Restored { vip, what };
-            tell::log(&event);
+            tell::words(&event).log();
             self.out.tell(now, &event);
             if self.fights.count(now) {
                 // Who it was stands in the lines before; one who is started anew each time has another number each time.
@@ -334,7 +337,7 @@ impl Daemon {
                 return;
             }
         }
-        tell::log(event);
+        self.log_told(&tell::words(event));
     }
 
     fn routed(&mut self, event: &Event) {
@@ -358,58 +361,6 @@ impl Daemon {
             // Its interface may have come, and with it sysctls that were not there.
             self.want(Cause::hint(None));
         }
-    }
-
-    fn found(&mut self, finding: Finding) -> Next {
-        let Finding { subject, health, changed } = finding;
-        let down_before = match &subject {
-            Subject::Backend { service, .. } => self.state.down(service),
-            Subject::Check(_) => BTreeSet::new(),
-        };
-        let why = format!("{} {}", health.code, health.detail).trim().to_owned();
-        let weight = health.weight;
-        let before = self.state.healths.insert(subject.clone(), health).and_then(|h| h.weight);
-        if let (Subject::Check(check), Some(weight)) = (&subject, weight) {
-            if before != Some(weight) {
-                // Its end shows in the events.
-                let _ = self.driver.send(Command::Weight { name: check.clone(), weight });
-                self.say(&tell::weight(check, weight, why));
-            }
-            return Next::On;
-        }
-        let Some(up) = changed else { return Next::On };
-        let word = if up { "UP" } else { "DOWN" };
-        match subject {
-            Subject::Check(check) => {
-                turned(up, &format!("check {check} is {word}: {why}"));
-                // Its end shows in the events.
-                let _ = self.driver.send(Command::Check { name: check.clone(), up });
-                self.say(&Said::Check { check, up, why });
-            }
-            Subject::Backend { service, backend, .. } => {
-                self.slots(&service, &down_before);
-                turned(up, &format!("service.{service} backend {backend} is {word}: {why}"));
-                self.say(&Said::Backend { service, backend, up, why });
-            }
-        }
-        Next::On
-    }
-
-    /// Hands the VRRP thread the slots of a service, where other backends are down than before.
-    fn slots(&self, service: &str, before: &BTreeSet<SocketAddr>) {
-        let down = self.state.down(service);
-        let Some(desired) = self.setup.desired.services.iter().find(|s| s.name == service) else { return };
-        if down == *before {
-            return;
-        }
-        let v4 = |a: &SocketAddr| match a {
-            SocketAddr::V4(a) => Some(*a),
-            SocketAddr::V6(_) => None,
-        };
-        let gone = down.difference(before).filter_map(v4).collect();
-        let (map, slots) = (rules::slots_map(service), rules::slots(desired, &down));
-        let _ = self.driver.send(Command::Slots { map, slots, gone });
-        self.turns.count();
     }
 
     async fn alive(&mut self, watched: bool) -> Next {
@@ -446,7 +397,7 @@ impl Daemon {
 
     async fn stopped(mut self) -> Result<(), RunError> {
         self.notifier.drain(LAST_WORDS).await;
-        self.out.finish();
+        self.finish();
         self.driver.join().map_err(RunError::from)
     }
 
@@ -456,15 +407,10 @@ impl Daemon {
         if let Err(e) = driver::release_leftovers(&self.setup.driver) {
             tracing::error!("{e}");
         }
-        self.out.finish();
+        self.finish();
         self.driver.join()?;
         Err(driver::DriverError::Panicked("it ended unasked".into()).into())
     }
-}
-
-/// What goes down needs an eye.
-fn turned(up: bool, what: &str) {
-    if up { tracing::info!("{what}") } else { tracing::warn!("{what}") }
 }
 
 /// The end of the work that is under way; never, where there is none.
