@@ -6,6 +6,7 @@
 mod support;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use model::config::Checksum;
 use model::units::{Centiseconds, Vrid};
@@ -114,7 +115,7 @@ fn said_by_a_machine(setup: Setup) -> (Vec<Vec<u8>>, String) {
     let wire = Wire::watch(&cluster.segment, cluster.client());
     cluster.start(0);
     for router in cluster.routers() {
-        assert!(wire.settle(router, 0, 3), "{}", cluster.said(0));
+        assert!(wire.settle(router, 0, Duration::from_millis(200)), "{}", cluster.said(0));
     }
     cluster.stop(0);
     let goodbyes = |frames: &[support::wire::Frame]| {

@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::logs::complaints;
 use crate::support::Software::{self, Hactl};
 use crate::support::cluster::Setup;
+use crate::support::wire::PATIENCE;
 use crate::support::{Cluster, Wire};
 
-/// So many adverts of one machine in a row, and nobody is about to yield any more.
-const SETTLED: usize = 2;
+/// After so long of one machine's adverts alone nobody is about to yield any more: who has just yielded may ask its
+/// successor once, within 250 ms, to announce the addresses.
+const SETTLED: Duration = Duration::from_millis(400);
 /// So many more adverts are listened to, all of the one master.
 const LISTENED: usize = 2;
 /// Adverts of who yields, after the first one of who prevails: one may have been under way.
@@ -119,7 +122,12 @@ impl Life {
             assert!(late.count() <= UNDER_WAY, "{after}: two masters too long: {all:?}\n{}", self.words());
         }
         for address in &self.addresses {
-            let owners = self.wire.owners(*address);
+            // Who yielded to a machine answers beside it until it has heard it announce the address.
+            let deadline = Instant::now() + PATIENCE;
+            let mut owners = self.wire.owners(*address);
+            while owners != [machine] && Instant::now() < deadline {
+                owners = self.wire.owners(*address);
+            }
             assert_eq!(owners, [machine], "{after}: who answers for {address}\n{}", self.words());
         }
         self.chapter = self.wire.mark();
@@ -128,6 +136,7 @@ impl Life {
     /// What everybody said so far.
     fn words(&self) -> String {
         let machines = 0..self.cluster.software().len();
-        machines.map(|machine| format!("--- machine {machine}\n{}", self.cluster.said(machine))).collect()
+        let said = |machine| format!("--- machine {machine}\n{}", self.cluster.said(machine));
+        format!("--- the wire\n{}{}", self.wire.transcript(self.chapter), machines.map(said).collect::<String>())
     }
 }

@@ -86,6 +86,14 @@ impl Wire {
         self.shared.frames.lock().unwrap().clone()
     }
 
+    /// What was said since `mark`, a line for each, for people.
+    pub fn transcript(&self, mark: usize) -> String {
+        let frames = self.shared.frames.lock().unwrap();
+        let start = frames.first().map_or(Duration::ZERO, |frame| frame.at);
+        let line = |frame: &Frame| format!("{:>12?} machine {}: {:?}\n", frame.at - start, frame.machine, frame.said);
+        frames[mark..].iter().map(line).collect()
+    }
+
     /// How much there is so far: what follows is since now.
     pub fn mark(&self) -> usize {
         self.shared.frames.lock().unwrap().len()
@@ -104,13 +112,13 @@ impl Wire {
         }
     }
 
-    /// Waits until so many adverts of the virtual router in a row came from one machine and from no other. What was
-    /// said before that is as if it had not been.
-    pub fn settle(&self, router: Router, machine: usize, adverts: usize) -> bool {
+    /// Waits until one machine alone has sent adverts of the virtual router for so long. What was said before that is as
+    /// if it had not been.
+    pub fn settle(&self, router: Router, machine: usize, alone: Duration) -> bool {
         let settled = |frames: &[Frame]| {
-            let speakers = speakers(frames, router);
-            let last = speakers.iter().rev().take(adverts);
-            (speakers.len() >= adverts && last.clone().all(|speaker| *speaker == machine)).then_some(())
+            let adverts = || frames.iter().rev().filter(|frame| advertises(frame, router));
+            let first = adverts().take_while(|frame| frame.machine == machine).last()?;
+            (adverts().next()?.at - first.at >= alone).then_some(())
         };
         self.wait(PATIENCE, settled).is_some()
     }
@@ -160,15 +168,15 @@ impl Drop for Wire {
     }
 }
 
-/// The machines that sent the adverts of a virtual router, in order; a goodbye is none of them.
+/// Whether a frame is an advert of a virtual router; a goodbye is none.
+fn advertises(frame: &Frame, router: Router) -> bool {
+    matches!(frame.said, Said::Advert { source, vrid, priority: 1.., .. }
+        if (vrid, source.is_ipv6()) == (router.vrid, router.v6))
+}
+
+/// The machines that sent the adverts of a virtual router, in order.
 fn speakers(frames: &[Frame], router: Router) -> Vec<usize> {
-    let speaker = |frame: &Frame| match frame.said {
-        Said::Advert { source, vrid, priority: 1.., .. } if (vrid, source.is_ipv6()) == (router.vrid, router.v6) => {
-            Some(frame.machine)
-        }
-        _ => None,
-    };
-    frames.iter().filter_map(speaker).collect()
+    frames.iter().filter(|frame| advertises(frame, router)).map(|frame| frame.machine).collect()
 }
 
 /// Lets through what comes in from the machines, without one of the ports, and nothing that goes out to them.
