@@ -55,6 +55,7 @@ fn report() -> StatusReport {
         configured_priority: priority_of(150),
         interface: "wlp2s0".parse().unwrap(),
         addresses: vec!["192.168.31.50/24".parse().unwrap()],
+        unlisted: vec![],
         masters: BTreeMap::new(),
         virtual_macs: vec![],
         group: None,

@@ -6,8 +6,9 @@ use super::cause::is_power_of_ten;
 use super::instance::{Instance, State};
 use super::timing;
 use super::turn::Turn;
-use super::{Effect, Event, VipState};
-use crate::units::{Cidr, Moment, Priority};
+use super::{Effect, Event, Settings, VipState};
+use crate::config::Route;
+use crate::units::{Cidr, InterfaceName, Moment, Priority};
 
 /// Answers that may be on their way from the driver, which carries out one input's effects before it brings the next:
 /// more than these means that it does not answer, and the oldest are forgotten.
@@ -31,9 +32,36 @@ pub(super) struct Forbearance {
 /// Addresses that the kernel would not delete, and when it is asked again.
 #[derive(Debug)]
 pub(super) struct Stuck {
-    pub(super) addresses: Vec<Cidr>,
+    pub(super) things: Things,
     pub(super) retry_at: Moment,
     pub(super) failures: u32,
+}
+
+/// Addresses, and routes that follow them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Things {
+    pub(super) addresses: Vec<Cidr>,
+    pub(super) routes: Vec<Route>,
+}
+
+impl Things {
+    pub(super) fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.routes.is_empty()
+    }
+
+    /// Those that others do not have.
+    pub(super) fn without(&self, others: &Things) -> Things {
+        Things {
+            addresses: self.addresses.iter().filter(|a| !others.addresses.contains(a)).copied().collect(),
+            routes: self.routes.iter().filter(|r| !others.routes.contains(r)).cloned().collect(),
+        }
+    }
+
+    fn add(&mut self, others: Things) {
+        let Things { addresses, routes } = others.without(self);
+        self.addresses.extend(addresses);
+        self.routes.extend(routes);
+    }
 }
 
 /// An effect that the driver has not answered yet.
@@ -41,15 +69,21 @@ pub(super) struct Stuck {
 pub(super) enum Pending {
     /// With the number of the mastership it belongs to.
     Hold(u64),
-    Release(Vec<Cidr>),
+    Release(Things),
     /// Of a virtual router of the same name before a reload; nobody waits for it any more.
     Past,
+}
+
+impl Settings {
+    pub(super) fn things(&self) -> Things {
+        Things { addresses: self.addresses.clone(), routes: self.routes.clone() }
+    }
 }
 
 impl Instance {
     /// Asks the kernel for these addresses; the answer belongs to this mastership.
     pub(super) fn hold(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
-        self.no_longer_stuck(&addresses);
+        self.no_longer_stuck(&Things { addresses: addresses.clone(), routes: self.settings.routes.clone() });
         self.await_answer(Pending::Hold(self.counters.terms));
         let s = &self.settings;
         turn.push(Effect::Hold {
@@ -63,9 +97,16 @@ impl Instance {
         });
     }
 
-    /// Asks the kernel to be rid of these addresses.
+    /// Asks the kernel to be rid of these addresses and of every route.
     pub(super) fn release(&mut self, turn: &mut Turn, addresses: Vec<Cidr>) {
-        self.await_answer(Pending::Release(addresses.clone()));
+        let routes = self.settings.routes.clone();
+        self.release_some(turn, Things { addresses, routes });
+    }
+
+    /// Asks the kernel to be rid of these.
+    pub(super) fn release_some(&mut self, turn: &mut Turn, things: Things) {
+        self.await_answer(Pending::Release(things.clone()));
+        let Things { addresses, routes } = things;
         let s = &self.settings;
         turn.push(Effect::Release {
             vip: s.name.clone(),
@@ -73,7 +114,7 @@ impl Instance {
             interface: s.interface.clone(),
             virtual_mac: s.virtual_mac.clone(),
             addresses,
-            routes: s.routes.clone(),
+            routes,
         });
     }
 
@@ -114,8 +155,8 @@ impl Instance {
                 self.refusal = Some(Refusal { words, retry_at: turn.now + timing::retry_after(self.refusals) });
                 self.assess(turn);
             }
-            (Some(Pending::Release(addresses)), Err(words)) => self.keep_releasing(turn, (addresses, words)),
-            (Some(Pending::Release(addresses)), Ok(())) => self.no_longer_stuck(&addresses),
+            (Some(Pending::Release(things)), Err(words)) => self.keep_releasing(turn, (things, words)),
+            (Some(Pending::Release(things)), Ok(())) => self.no_longer_stuck(&things),
             (Some(Pending::Hold(_) | Pending::Past) | None, _) => {}
         }
     }
@@ -129,10 +170,11 @@ impl Instance {
 
     /// Takes over which addresses of the interface are somebody else's. Where one of ours is free again, the kernel is
     /// asked at once.
-    pub(super) fn foreign_changed(&mut self, turn: &mut Turn, foreign: BTreeSet<Cidr>) {
-        let freed = |a: &Cidr| self.foreign.contains(a) && !foreign.contains(a);
+    pub(super) fn foreign_changed(&mut self, turn: &mut Turn, there: (&InterfaceName, &BTreeSet<Cidr>)) {
+        let (interface, foreign) = there;
+        let before = self.foreign.insert(interface.clone(), foreign.clone()).unwrap_or_default();
+        let freed = |a: &Cidr| before.contains(a) && !foreign.contains(a);
         let freed = self.settings.addresses.iter().any(freed);
-        self.foreign = foreign;
         if freed {
             self.forget_refusals();
         }
@@ -140,41 +182,43 @@ impl Instance {
     }
 
     /// The first of our addresses that is somebody else's here. The owner of the addresses has them as its own.
-    pub(super) fn taken(&self) -> Option<&Cidr> {
+    pub(super) fn taken(&self) -> Option<(&InterfaceName, &Cidr)> {
         let owner = self.settings.priority == Priority::OWNER;
-        self.settings.addresses.iter().find(|a| !owner && self.foreign.contains(a))
+        let mut foreign = self.foreign.iter().filter(|_| !owner);
+        foreign.find_map(|(interface, there)| {
+            Some((interface, self.settings.addresses.iter().find(|a| there.contains(a))?))
+        })
     }
 
     /// An address that stays where it must not be answers ARP beside the new master: the kernel is asked again.
-    fn keep_releasing(&mut self, turn: &mut Turn, refused: (Vec<Cidr>, String)) {
-        let (mut addresses, words) = refused;
+    fn keep_releasing(&mut self, turn: &mut Turn, refused: (Things, String)) {
+        let (mut things, words) = refused;
         if let State::Master(_) = self.state {
-            addresses.retain(|a| !self.settings.addresses.contains(a));
+            things = things.without(&self.settings.things());
         }
         let failures = self.stuck.as_ref().map_or(0, |s| s.failures).saturating_add(1);
         // Those of another Release may be stuck as well.
-        let earlier = self.stuck.take().map(|s| s.addresses).unwrap_or_default();
-        addresses.extend(earlier.into_iter().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
+        things.add(self.stuck.take().map(|s| s.things).unwrap_or_default());
         if is_power_of_ten(u64::from(failures)) {
             let what = format!("the addresses could not be released, trying again: {words}");
             turn.tell(Event::Warning { vip: self.settings.name.clone(), what });
         }
         let retry_at = turn.now + timing::retry_after(failures);
-        self.stuck = (!addresses.is_empty()).then_some(Stuck { addresses, retry_at, failures });
+        self.stuck = (!things.is_empty()).then_some(Stuck { things, retry_at, failures });
     }
 
-    fn no_longer_stuck(&mut self, gone: &[Cidr]) {
+    fn no_longer_stuck(&mut self, gone: &Things) {
         if let Some(stuck) = &mut self.stuck {
-            stuck.addresses.retain(|a| !gone.contains(a));
+            stuck.things = stuck.things.without(gone);
         }
-        self.stuck.take_if(|s| s.addresses.is_empty());
+        self.stuck.take_if(|s| s.things.is_empty());
     }
 
     pub(super) fn release_again(&mut self, turn: &mut Turn) {
         let Some(stuck) = self.stuck.as_mut().filter(|s| s.retry_at <= turn.now) else { return };
-        let addresses = stuck.addresses.clone();
+        let things = stuck.things.clone();
         stuck.retry_at = turn.now + timing::retry_after(stuck.failures.saturating_add(1));
-        self.release(turn, addresses);
+        self.release_some(turn, things);
     }
 
     /// Somebody else took an address away that we hold: it is put back, alone, and mastership stays.

@@ -167,6 +167,9 @@ pub struct VipStatus {
     pub group: Option<String>,
     /// Its addresses.
     pub addresses: Vec<Cidr>,
+    /// Those of them that adverts do not list, because they are more than an advert carries; they are held all the same.
+    #[serde(default)]
+    pub unlisted: Vec<Cidr>,
     /// Address and priority of the master last heard, and when, in each family.
     pub masters: BTreeMap<Family, (IpAddr, u8, Moment)>,
     /// Adverts sent.

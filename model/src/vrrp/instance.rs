@@ -6,16 +6,17 @@ use std::net::IpAddr;
 
 use super::addresses::{Forbearance, Pending, Refusal, Stuck};
 use super::anomaly::Anomalies;
+use super::bond::{Bond, Move};
 use super::cause::{Drops, is_power_of_ten};
 use super::handover::Lingering;
 use super::input::Report;
 use super::packet::{self, Advert, Auth, Body};
 use super::timing;
 use super::turn::Turn;
-use super::{Effect, Event, LinkState, Oddity, Settings, VipState, VipStatus};
+use super::{Effect, Event, LinkState, Oddity, Settings};
 use crate::config::{Checksum, Preempt, Version};
 use crate::desired::Reach;
-use crate::units::{Centiseconds, Cidr, Family, Moment, Priority};
+use crate::units::{Centiseconds, Cidr, Family, InterfaceName, Moment, Priority};
 
 /// A virtual router.
 #[derive(Debug)]
@@ -25,6 +26,14 @@ pub(super) struct Instance {
     pub(super) link: Option<LinkState>,
     /// Results of tracked checks; one that has none yet is missing.
     pub(super) checks: BTreeMap<String, Report>,
+    /// What the driver has said of the macvlan with its virtual MAC.
+    pub(super) virtual_mac: Option<LinkState>,
+    /// What ties it to the others of its group; `None` where it stands alone.
+    pub(super) bond: Option<Bond>,
+    /// Why its group cannot take part, where that is not its own doing.
+    pub(super) hindrance: Option<String>,
+    /// When it begins to take part.
+    pub(super) starts_at: Option<Moment>,
     pub(super) state: State,
     /// When its deadline was last written into the router's index.
     pub(super) registered: Option<Moment>,
@@ -38,8 +47,8 @@ pub(super) struct Instance {
     pub(super) out_of_patience: bool,
     pub(super) refusal: Option<Refusal>,
     pub(super) forbearance: Option<Forbearance>,
-    /// Addresses on the interface that are somebody else's.
-    pub(super) foreign: BTreeSet<Cidr>,
+    /// Addresses on each interface that are somebody else's.
+    pub(super) foreign: BTreeMap<InterfaceName, BTreeSet<Cidr>>,
     /// Holds that the kernel refused in a row.
     pub(super) refusals: u32,
     pub(super) stuck: Option<Stuck>,
@@ -77,13 +86,15 @@ pub(super) struct Listening {
     /// The timers were once put off because they were looked at late; never twice in one silence, so that a machine
     /// which is always late still takes over.
     pub(super) put_off: bool,
+    /// Why it would be master now, while it waits for the others of its group.
+    pub(super) ripe: Option<String>,
 }
 
 /// A master's timers.
 #[derive(Debug)]
 pub(super) struct Holding {
     pub(super) advert_at: Moment,
-    /// Gratuitous ARP again, once, after taking over.
+    /// Gratuitous ARP again, after taking over and from then on as configured.
     pub(super) announce_at: Option<Moment>,
     /// The same once more, as soon as the predecessor has surely let go.
     pub(super) settle_at: Option<Moment>,
@@ -95,6 +106,8 @@ pub(super) struct Holding {
     pub(super) answers: u8,
     /// Gratuitous ARP out of turn since the last scheduled advert.
     pub(super) announced: bool,
+    /// Since when an equal rival with the higher address is borne, and when it was last heard.
+    pub(super) tie: Option<(Moment, Moment)>,
     /// The kernel has confirmed the addresses.
     pub(super) standing: bool,
 }
@@ -119,6 +132,10 @@ impl Instance {
             settings,
             link: None,
             checks: BTreeMap::new(),
+            virtual_mac: None,
+            bond: None,
+            hindrance: None,
+            starts_at: None,
             state: State::Init,
             registered: None,
             counters: Counters::default(),
@@ -129,7 +146,7 @@ impl Instance {
             out_of_patience: false,
             refusal: None,
             forbearance: None,
-            foreign: BTreeSet::new(),
+            foreign: BTreeMap::new(),
             refusals: 0,
             stuck: None,
             pending: VecDeque::new(),
@@ -144,6 +161,9 @@ impl Instance {
     pub(super) fn priority(&self) -> Priority {
         if self.drained {
             return Priority::LAST;
+        }
+        if let Some(bond) = self.bond {
+            return bond.priority;
         }
         let weight =
             |(name, weight): &(String, Option<i16>)| self.checks.get(name).map_or(0, |report| report.adds(*weight));
@@ -176,16 +196,18 @@ impl Instance {
 
     /// Brings the state in line with link, checks and the kernel's last words.
     pub(super) fn assess(&mut self, turn: &mut Turn) {
-        if self.link.is_none() {
-            self.why = Some(format!("interface {} has not been seen yet", self.settings.interface));
+        if let Some(why) = self.waits(turn.now) {
+            self.why = Some(why);
             return;
         }
-        match (self.obstacle(), &self.state) {
+        match (self.obstacle().or_else(|| self.hindrance.clone()), &self.state) {
             (Some(why), State::Fault) => self.why = Some(why),
             (Some(why), _) => self.enter_fault(turn, why),
+            // With the others.
+            (None, State::Init | State::Fault) if self.bond.is_some() => {}
             (None, State::Init | State::Fault) => self.enter(turn),
             (None, State::Backup(l)) if l.overdue.is_some() => match self.unreported() {
-                None => self.enter_master(turn, "its checks have reported and no master is heard".into()),
+                None => self.ripen(turn, "its checks have reported and no master is heard".into()),
                 Some(check) => self.why = Some(waiting(&check)),
             },
             (None, State::Backup(_) | State::Master(_)) => {}
@@ -193,7 +215,7 @@ impl Instance {
     }
 
     /// Why it cannot take part, for people.
-    fn obstacle(&self) -> Option<String> {
+    pub(super) fn obstacle(&self) -> Option<String> {
         let interface = &self.settings.interface;
         match &self.link {
             None | Some(LinkState::Absent) => return Some(format!("interface {interface} does not exist")),
@@ -206,6 +228,9 @@ impl Instance {
                 return Some(format!("interface {interface} has no {kind} of its own to send multicast adverts from"));
             }
             Some(LinkState::Up { .. }) => {}
+        }
+        if let Some(why) = self.lacks_virtual_mac() {
+            return Some(why);
         }
         let must = self.settings.track.iter().filter(|(_, weight)| weight.is_none());
         for (check, _) in must {
@@ -220,7 +245,7 @@ impl Instance {
                 None => {}
             }
         }
-        if let Some(cidr) = self.taken() {
+        if let Some((interface, cidr)) = self.taken() {
             return Some(format!(
                 "{cidr} is on {interface} already and was not put there by hactl: remove it there (hactl plan says whose it is)"
             ));
@@ -235,9 +260,10 @@ impl Instance {
     }
 
     /// RFC 9568 §6.4.1: the owner becomes Active at once, everybody else listens.
-    fn enter(&mut self, turn: &mut Turn) {
+    pub(super) fn enter(&mut self, turn: &mut Turn) {
         let forbearing = self.forbearance.as_ref().is_some_and(|f| f.until > turn.now);
-        if self.priority() == Priority::OWNER && self.unreported().is_none() && !forbearing {
+        let is_owner = self.priority() == Priority::OWNER && self.unreported().is_none() && !forbearing;
+        if is_owner && self.bond.is_none() {
             self.enter_master(turn, "it owns the addresses".into());
         } else {
             let why = match self.state {
@@ -246,6 +272,9 @@ impl Instance {
                 _ => "started, listening for a master",
             };
             self.enter_backup(turn, self.settings.advertise, why.into());
+            if is_owner {
+                self.ripen(turn, "it owns the addresses".into());
+            }
         }
     }
 
@@ -257,6 +286,7 @@ impl Instance {
             preempt_at: None,
             overdue: None,
             put_off: false,
+            ripe: None,
         };
         self.move_to(turn, State::Backup(listening), why);
         self.why = None;
@@ -266,12 +296,13 @@ impl Instance {
     pub(super) fn enter_master(&mut self, turn: &mut Turn, why: String) {
         let holding = Holding {
             advert_at: turn.now + self.settings.advertise.duration(),
-            announce_at: Some(turn.now + timing::ANNOUNCE_AGAIN),
+            announce_at: self.first_announcement(turn.now),
             settle_at: None,
             spoke_at: turn.now,
             spoken: self.settings.advertise,
             answers: 0,
             announced: false,
+            tie: None,
             standing: false,
         };
         self.counters.terms += 1;
@@ -306,7 +337,7 @@ impl Instance {
         self.enter_backup(turn, interval, why);
     }
 
-    fn enter_fault(&mut self, turn: &mut Turn, why: String) {
+    pub(super) fn enter_fault(&mut self, turn: &mut Turn, why: String) {
         self.leave_master(turn, true);
         self.let_go(turn);
         self.move_to(turn, State::Fault, why.clone());
@@ -327,12 +358,13 @@ impl Instance {
     }
 
     fn move_to(&mut self, turn: &mut Turn, next: State, why: String) {
-        let (from, to) = (self.name(), next.name());
+        let from = self.name();
         self.state = next;
+        let to = self.name();
         if from != to {
             self.since = turn.now;
-            let vip = self.settings.name.clone();
-            turn.tell(Event::State { vip, from, to, priority: self.priority(), why });
+            let (vip, priority) = (self.settings.name.clone(), self.priority());
+            self.tell_move(turn, Move { vip, family: self.settings.family, from, to, priority, why });
         }
     }
 
@@ -397,54 +429,6 @@ impl Instance {
         }
         let interval = interval.max(self.settings.advertise);
         self.anomalies.note(turn.now, interval.duration(), (kind, source, what));
-    }
-
-    pub(super) fn name(&self) -> VipState {
-        self.state.name()
-    }
-
-    /// Why a worse master is left alone, where that is so.
-    fn bears(&self) -> Option<String> {
-        let State::Backup(Listening { preempt_at: Some(_), .. }) = self.state else { return None };
-        let words = &self.forbearance.as_ref()?.words;
-        Some(format!("taking over from a living master has to wait, the addresses could not be held: {words}"))
-    }
-
-    pub(super) fn status(&self) -> VipStatus {
-        let (s, c) = (&self.settings, &self.counters);
-        VipStatus {
-            vip: s.name.clone(),
-            state: self.name(),
-            why: self.why.clone().or_else(|| self.bears()).or_else(|| self.holds_back_words()),
-            since: self.since,
-            became_master: c.terms,
-            priority: self.priority(),
-            configured_priority: s.priority,
-            interface: s.interface.clone(),
-            virtual_macs: s.virtual_mac.iter().cloned().collect(),
-            group: s.group.clone(),
-            addresses: s.addresses.clone(),
-            masters: self.heard.iter().map(|heard| (s.family, *heard)).collect(),
-            sent: c.sent,
-            received: c.received,
-            dropped: c.drops.by_name(),
-            restored: c.restored,
-            nearest_failover: c.nearest,
-            anomalies: self.anomalies.list(matches!(self.state, State::Master(_))),
-            drained: self.drained,
-            lingering: self.lingering.is_some(),
-        }
-    }
-}
-
-impl State {
-    fn name(&self) -> VipState {
-        match self {
-            State::Init => VipState::Init,
-            State::Backup(_) => VipState::Backup,
-            State::Master(_) => VipState::Master,
-            State::Fault => VipState::Fault,
-        }
     }
 }
 

@@ -7,8 +7,10 @@
 
 mod addresses;
 mod anomaly;
+mod bond;
 mod cause;
 pub mod effect;
+mod group;
 mod handover;
 pub mod input;
 mod instance;
@@ -18,6 +20,7 @@ mod receive;
 mod reload;
 pub mod router;
 pub mod settings;
+mod status;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -51,6 +51,7 @@ impl Instance {
             return;
         }
         let worse = advert.priority < own.get();
+        let borne = worse && matches!(preempt, Preempt::After(_)) && l.preempt_at.is_some_and(|at| at <= now);
         match (preempt, forbearance) {
             // RFC 9568 §6.4.2: discarded, so that the timer runs out and the election is ours.
             (Preempt::Immediately, None) if worse => return,
@@ -67,6 +68,9 @@ impl Instance {
         l.down_at = now + down;
         l.overdue = None;
         l.put_off = false;
+        if !borne {
+            l.ripe = None;
+        }
         self.follow(now, (source, advert.priority));
     }
 
@@ -86,7 +90,8 @@ impl Instance {
         }
         // RFC 9568 §7.1: the owner of the addresses hears no other master, not even one that says that it owns them too.
         let owner = own == Priority::OWNER.get();
-        let equal_but_higher = !owner && advert.priority == own && self.source().is_some_and(|ours| source > ours);
+        let tied = !owner && advert.priority == own && self.source().is_some_and(|ours| source > ours);
+        let equal_but_higher = tied && !self.leaves_tie_to_another(turn.now);
         if advert.priority > own || equal_but_higher {
             let why = match equal_but_higher {
                 false => format!("master {source} has priority {}, ours is {own}", advert.priority),

@@ -9,7 +9,7 @@ impl Instance {
     /// Whether the settings mean the same virtual router, so that it can go on living with them.
     pub(super) fn is_same_router(&self, new: &Settings) -> bool {
         let s = &self.settings;
-        (&s.interface, s.vrid, s.version) == (&new.interface, new.vrid, new.version)
+        (&s.interface, &s.virtual_mac, s.vrid, s.version) == (&new.interface, &new.virtual_mac, new.vrid, new.version)
     }
 
     /// First pass of a reload: lets go of addresses that the new settings do not have, before anybody takes them.
@@ -17,10 +17,10 @@ impl Instance {
         if !matches!(self.state, State::Master(_)) && self.lingering.is_none() {
             return;
         }
-        let gone: Vec<_> = self.settings.addresses.iter().filter(|a| !new.addresses.contains(a)).copied().collect();
+        let gone = self.settings.things().without(&new.things());
         if !gone.is_empty() {
-            self.linger_without(&gone);
-            self.release(turn, gone);
+            self.linger_without(&gone.addresses);
+            self.release_some(turn, gone);
         }
     }
 
@@ -48,20 +48,24 @@ impl Instance {
                 if old.preempt != self.settings.preempt {
                     l.preempt_at = None;
                 }
+                // The election is decided anew, with what is known now.
+                if l.ripe.take().is_some() {
+                    l.down_at = turn.now;
+                }
             }
             State::Init | State::Fault => {}
         }
         // A master that the new settings take to FAULT takes nothing more.
         let was_master = matches!(self.state, State::Master(_));
         self.assess(turn);
-        let (old, new) = (&old.addresses, &self.settings.addresses);
-        let added: Vec<_> = new.iter().filter(|a| !old.contains(a)).copied().collect();
+        let added = self.settings.things().without(&old.things());
         if let State::Master(h) = &mut self.state
             && was_master
-            && !added.is_empty()
+            && (!added.is_empty() || old.accept != self.settings.accept)
         {
             h.standing = false;
-            self.hold(turn, added);
+            self.hold(turn, added.addresses);
         }
+        self.warn_of_unlisted(turn);
     }
 }

@@ -5,7 +5,9 @@ mod parting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::bond::Bond;
 use super::cause::Drops;
+use super::group::GroupName;
 use super::input::Report;
 use super::instance::Instance;
 use super::turn::Turn;
@@ -16,11 +18,11 @@ use crate::units::{Cidr, Family, InterfaceName, Moment, Vrid};
 /// carried out; a vip's state changes nowhere else.
 #[derive(Debug, Default)]
 pub struct Router {
-    instances: BTreeMap<Id, Instance>,
+    pub(super) instances: BTreeMap<Id, Instance>,
     next: Id,
     /// Names in the order of the file, the order of [`Router::status`].
     order: Vec<Name>,
-    by_name: BTreeMap<Name, Id>,
+    pub(super) by_name: BTreeMap<Name, Id>,
     /// Virtual routers that left and wait for the kernel to let go of their addresses.
     departed: BTreeMap<Name, Id>,
     by_vrid: BTreeMap<InterfaceName, BTreeMap<(Family, Vrid), Id>>,
@@ -28,20 +30,38 @@ pub struct Router {
     /// Kept over reloads: what the driver said once, it need not say again.
     links: BTreeMap<InterfaceName, LinkState>,
     foreign: BTreeMap<InterfaceName, BTreeSet<Cidr>>,
-    checks: BTreeMap<String, Report>,
+    pub(super) checks: BTreeMap<String, Report>,
+    /// Members of each group in the order of the file; of those that have more than one.
+    pub(super) groups: BTreeMap<GroupName, Vec<Id>>,
+    /// Groups of which a member was touched in this turn.
+    pub(super) touched: BTreeSet<GroupName>,
     /// Packets for none of our virtual routers, by interface.
     strangers: BTreeMap<InterfaceName, Drops>,
     /// When it was last asked for anything.
     awake: Option<Moment>,
     /// Vips that are left to others, by name: also those that no settings name now.
     drained: BTreeSet<String>,
-    stopped: bool,
+    /// Groups of which one is.
+    drained_groups: BTreeSet<String>,
+    pub(super) stopped: bool,
+    /// When it was first asked for anything: the start of the process.
+    born: Option<Moment>,
 }
 
-type Id = u64;
+pub(super) type Id = u64;
 
 /// A vip's name and one of its families.
-type Name = (String, Family);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) vip: String,
+    pub(super) family: Family,
+}
+
+impl Name {
+    pub(super) fn of(settings: &Settings) -> Name {
+        Name { vip: settings.name.clone(), family: settings.family }
+    }
+}
 
 impl Router {
     /// Virtual routers that wait for word of their interfaces. Of two settings with one name, or with one vrid on one
@@ -60,6 +80,7 @@ impl Router {
             self.handle_stopped(&mut turn, input);
             return turn.effects;
         }
+        self.be_born(&mut turn);
         self.wake(&mut turn, &input);
         match input {
             Input::Packet(packet) => self.packet(&mut turn, &packet),
@@ -74,12 +95,12 @@ impl Router {
             }
             Input::Foreign { interface, addresses } => {
                 for id in self.on(&interface) {
-                    self.with(id, |i| i.foreign_changed(&mut turn, addresses.clone()));
+                    self.with(id, |i| i.foreign_changed(&mut turn, (&interface, &addresses)));
                 }
                 self.foreign.insert(interface, addresses);
             }
             Input::Done { vip, family, result } => {
-                let name = (vip, family);
+                let name = Name { vip, family };
                 if let Some(id) = self.by_name.get(&name).or(self.departed.get(&name)).copied() {
                     self.with(id, |i| i.done(&mut turn, result));
                 }
@@ -91,6 +112,7 @@ impl Router {
             Input::Reload(settings) => self.load(&mut turn, settings),
             Input::Stop => self.stop(&mut turn),
         }
+        self.unite(&mut turn);
         turn.effects
     }
 
@@ -108,7 +130,14 @@ impl Router {
     /// The vips in the order of the file.
     pub fn status(&self) -> Vec<VipStatus> {
         let of = |name| self.by_name.get(name).and_then(|id| self.instances.get(id));
-        self.order.iter().filter_map(of).map(Instance::status).collect()
+        let mut rows: Vec<VipStatus> = Vec::new();
+        for status in self.order.iter().filter_map(of).map(Instance::status) {
+            match rows.last_mut().filter(|row| row.vip == status.vip) {
+                Some(row) => row.add(status),
+                None => rows.push(status),
+            }
+        }
+        rows
     }
 
     /// Packets that were dropped because they were for none of our virtual routers: interface, cause, count.
@@ -122,9 +151,12 @@ impl Router {
     }
 
     /// Lets an instance do something and keeps the index of deadlines true.
-    fn with(&mut self, id: Id, f: impl FnOnce(&mut Instance)) {
+    pub(super) fn with(&mut self, id: Id, f: impl FnOnce(&mut Instance)) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         f(instance);
+        if instance.bond.is_some() {
+            self.touched.insert(GroupName::of(&instance.settings));
+        }
         let deadline = instance.deadline();
         if deadline != instance.registered {
             if let Some(old) = instance.registered {
@@ -144,6 +176,19 @@ impl Router {
         let ids: Vec<Id> = self.instances.keys().copied().collect();
         for id in ids {
             self.with(id, |i| i.wake(turn, asleep));
+        }
+    }
+
+    fn be_born(&mut self, turn: &mut Turn) {
+        if self.born.is_none() {
+            self.born = Some(turn.now);
+            let ids: Vec<Id> = self.instances.keys().copied().collect();
+            for id in ids {
+                self.with(id, |i| {
+                    i.start_at(turn.now);
+                    i.warn_of_unlisted(turn);
+                });
+            }
         }
     }
 
@@ -172,8 +217,9 @@ impl Router {
 
     fn link(&mut self, turn: &mut Turn, interface: InterfaceName, state: LinkState) {
         for id in self.on(&interface) {
-            self.with(id, |i| {
-                i.link_changed(turn, state.clone());
+            self.with(id, |i| match interface == i.settings.interface {
+                true => i.link_changed(turn, state.clone()),
+                false => i.virtual_mac_changed(turn, state.clone()),
             });
         }
         self.links.insert(interface, state);
@@ -182,21 +228,24 @@ impl Router {
     fn check(&mut self, turn: &mut Turn, name: String, report: Report) {
         let tracks = |i: &Instance| i.settings.track.iter().any(|(check, _)| *check == name);
         let named = self.by_name.values().filter_map(|id| Some((*id, self.instances.get(id)?)));
-        let ids: Vec<Id> = named.filter(|(_, i)| tracks(i)).map(|(id, _)| id).collect();
+        let tracking = || named.clone().filter(|(_, i)| tracks(i));
+        let groups: BTreeSet<GroupName> = tracking().map(|(_, i)| GroupName::of(&i.settings)).collect();
+        let ids: Vec<Id> = tracking().map(|(id, _)| id).collect();
+        self.checks.insert(name.clone(), report);
+        groups.iter().for_each(|group| self.weigh(group));
         for id in ids {
             self.with(id, |i| {
                 i.checks.insert(name.clone(), report);
                 i.assess(turn);
             });
         }
-        self.checks.insert(name, report);
     }
 
     /// Brings the instances in line with these settings: whoever leaves leaves first, so that an address that moves
     /// from one vip to another is let go of before it is taken.
     fn load(&mut self, turn: &mut Turn, settings: Vec<Settings>) {
         let settings = distinct(settings);
-        let by_name: BTreeMap<Name, &Settings> = settings.iter().map(|s| (name_of(s), s)).collect();
+        let by_name: BTreeMap<Name, &Settings> = settings.iter().map(|s| (Name::of(s), s)).collect();
         let mut gone = Vec::new();
         for (name, id) in &self.by_name {
             let new = by_name.get(name).copied();
@@ -211,23 +260,37 @@ impl Router {
             self.with(id, |i| i.leave(turn, why));
             self.depart(id);
         }
-        self.order = settings.iter().map(name_of).collect();
+        self.order = settings.iter().map(Name::of).collect();
+        let mut bonds = self.bonds(&settings);
+        let drained = settings.iter().filter(|s| self.drained.contains(&s.name));
+        self.drained_groups = drained.filter_map(|s| s.group.clone()).collect();
+        self.groups.clear();
         for new in settings {
-            let name = name_of(&new);
-            match self.by_name.get(&name).copied() {
-                Some(id) => self.change(turn, (id, new)),
+            let name = Name::of(&new);
+            let (group, bond) = bonds.remove(&name).unzip();
+            let id = match self.by_name.get(&name).copied() {
+                Some(id) => self.change(turn, (id, new, bond)),
                 None => {
                     let predecessor = self.departed.remove(&name).and_then(|id| self.remove(id));
-                    let id = self.enter(turn.now, new);
+                    let id = self.enter(turn.now, new, bond);
                     self.with(id, |i| {
                         if let Some(predecessor) = predecessor {
                             i.inherit(predecessor);
                         }
+                        i.warn_of_unlisted(turn);
                         i.assess(turn);
                     });
+                    id
                 }
+            };
+            if let Some(group) = group {
+                self.groups.entry(group).or_default().push(id);
             }
         }
+        for group in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.join(turn, &group);
+        }
+        self.drain_all(turn);
         self.forget_settled();
         let used = &self.by_vrid;
         self.strangers.retain(|interface, _| used.contains_key(interface));
@@ -235,29 +298,39 @@ impl Router {
         self.foreign.retain(|interface, _| used.contains_key(interface));
     }
 
-    fn change(&mut self, turn: &mut Turn, change: (Id, Settings)) {
-        let (id, new) = change;
+    fn change(&mut self, turn: &mut Turn, change: (Id, Settings, Option<Bond>)) -> Id {
+        let (id, new, bond) = change;
         let known = self.known(&new);
         self.with(id, |i| {
+            i.bind(turn, bond);
             if i.settings != new {
                 i.checks = known;
                 i.adopt(turn, new);
             }
         });
+        id
     }
 
-    fn enter(&mut self, now: Moment, new: Settings) -> Id {
+    fn enter(&mut self, now: Moment, new: Settings, bond: Option<Bond>) -> Id {
         let id = self.next;
         self.next += 1;
         let mut instance = Instance::new(new, now);
         let settings = &instance.settings;
         instance.link = self.links.get(&settings.interface).cloned();
-        instance.foreign = self.foreign.get(&settings.interface).cloned().unwrap_or_default();
+        let places = || std::iter::once(&settings.interface).chain(&settings.virtual_mac);
+        let foreign = |place: &InterfaceName| Some((place.clone(), self.foreign.get(place)?.clone()));
+        instance.foreign = places().filter_map(foreign).collect();
+        instance.virtual_mac = settings.virtual_mac.as_ref().and_then(|name| self.links.get(name)).cloned();
+        instance.bond = bond;
         instance.checks = self.known(settings);
         instance.drained = self.is_drained(settings);
-        self.by_name.insert(name_of(settings), id);
-        let vrids = self.by_vrid.entry(settings.interface.clone()).or_default();
-        vrids.insert((settings.family, settings.vrid), id);
+        self.by_name.insert(Name::of(settings), id);
+        for place in places() {
+            self.by_vrid.entry(place.clone()).or_default().insert((settings.family, settings.vrid), id);
+        }
+        if let Some(born) = self.born {
+            instance.start_at(born);
+        }
         self.instances.insert(id, instance);
         id
     }
@@ -272,15 +345,15 @@ impl Router {
     fn depart(&mut self, id: Id) {
         let Some(instance) = self.instances.get(&id) else { return };
         let settings = &instance.settings;
-        let name = name_of(settings);
+        let name = Name::of(settings);
         self.by_name.remove(&name);
         self.departed.insert(name, id);
-        if let Some(vrids) = self.by_vrid.get_mut(&settings.interface) {
-            vrids.retain(|_, other| *other != id);
-            if vrids.is_empty() {
-                self.by_vrid.remove(&settings.interface);
+        for place in std::iter::once(&settings.interface).chain(&settings.virtual_mac) {
+            if let Some(vrids) = self.by_vrid.get_mut(place) {
+                vrids.retain(|_, other| *other != id);
             }
         }
+        self.by_vrid.retain(|_, vrids| !vrids.is_empty());
     }
 
     /// Drops the departed that nothing is open of.
@@ -302,14 +375,10 @@ impl Router {
     }
 }
 
-fn name_of(settings: &Settings) -> Name {
-    (settings.name.clone(), settings.family)
-}
-
 /// Without those whose name and family, or interface, vrid and family, another before them has.
 fn distinct(settings: Vec<Settings>) -> Vec<Settings> {
     let (mut names, mut vrids) = (BTreeSet::new(), BTreeSet::new());
-    let is_new = |s: &Settings| names.insert(name_of(s)) && vrids.insert((s.interface.clone(), s.family, s.vrid));
+    let is_new = |s: &Settings| names.insert(Name::of(s)) && vrids.insert((s.interface.clone(), s.family, s.vrid));
     let mut settings = settings;
     settings.retain(is_new);
     settings

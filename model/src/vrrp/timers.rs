@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::handover::Lingering;
-use super::instance::{Instance, State, waiting};
+use super::instance::{Instance, Listening, State, waiting};
 use super::timing;
 use super::turn::Turn;
 use crate::units::Moment;
@@ -13,8 +13,9 @@ impl Instance {
     pub(super) fn deadline(&self) -> Option<Moment> {
         let stuck = self.stuck.as_ref().map(|s| s.retry_at);
         let own = match &self.state {
-            State::Init => None,
+            State::Init => self.starts_at,
             State::Fault => self.refusal.as_ref().map(|r| r.retry_at),
+            State::Backup(l) if l.ripe.is_some() => None,
             State::Backup(l) => l.preempt_at.into_iter().chain([l.down_at]).min(),
             State::Master(h) => h.announce_at.into_iter().chain(h.settle_at).chain([h.advert_at]).min(),
         };
@@ -27,7 +28,11 @@ impl Instance {
         self.release_again(turn);
         self.linger_on(turn);
         match self.state {
-            State::Init => {}
+            State::Init => {
+                if self.starts_at.take_if(|at| *at <= turn.now).is_some() {
+                    self.assess(turn);
+                }
+            }
             State::Fault => {
                 if self.refusal.as_ref().is_some_and(|r| r.retry_at <= turn.now) {
                     self.refusal = None;
@@ -41,7 +46,7 @@ impl Instance {
 
     /// Takes over where the master has been silent, or worse, for long enough.
     fn take_over_if_due(&mut self, turn: &mut Turn) {
-        let State::Backup(l) = &self.state else { return };
+        let State::Backup(l @ Listening { ripe: None, .. }) = &self.state else { return };
         let (preempting, silent) = (l.preempt_at.is_some_and(|at| at <= turn.now), l.down_at <= turn.now);
         if !preempting && !silent {
             return;
@@ -60,7 +65,7 @@ impl Instance {
             }
         } else {
             let why = self.why_take_over(turn.now, preempting);
-            self.enter_master(turn, why);
+            self.ripen(turn, why);
         }
     }
 
@@ -96,7 +101,7 @@ impl Instance {
 
     /// Adverts that arrived while it slept are still unread, or were lost: the silence proves nothing yet.
     fn put_off_if_late(&mut self, turn: &mut Turn, asleep: Duration) {
-        let State::Backup(l) = &self.state else { return };
+        let State::Backup(l @ Listening { ripe: None, .. }) = &self.state else { return };
         let due = l.preempt_at.into_iter().chain([l.down_at]).min().unwrap_or(l.down_at);
         if l.put_off || !timing::is_late(turn.now.since(due).min(asleep), l.interval) {
             return;
@@ -120,8 +125,12 @@ impl Instance {
         }
         // Not before the kernel has confirmed them: Hold announces by itself when they stand.
         let is_due = |at: Moment| at <= turn.now;
-        let due = [h.announce_at.take_if(|at| is_due(*at)), h.settle_at.take_if(|at| is_due(*at))];
-        let announce = h.standing && due.iter().any(Option::is_some);
+        let again = h.announce_at.take_if(|at| is_due(*at)).is_some();
+        if again {
+            h.announce_at = self.settings.announce.every.map(|every| turn.now + every);
+        }
+        let settled = h.settle_at.take_if(|at| is_due(*at)).is_some();
+        let announce = h.standing && (again || settled);
         if speak {
             self.advertise(turn, self.priority().get());
         }

@@ -1,5 +1,6 @@
 //! One call of [`super::Router::handle`]: the moment it happens at and the effects it comes to.
 
+use super::bond::Move;
 use super::{Effect, Event};
 use crate::units::Moment;
 
@@ -7,11 +8,13 @@ use crate::units::Moment;
 pub(super) struct Turn {
     pub(super) now: Moment,
     pub(super) effects: Vec<Effect>,
+    /// What members of groups have become, to be told of at the end.
+    pub(super) moves: Vec<Move>,
 }
 
 impl Turn {
     pub(super) fn at(now: Moment) -> Self {
-        Turn { now, effects: Vec::new() }
+        Turn { now, effects: Vec::new(), moves: Vec::new() }
     }
 
     pub(super) fn push(&mut self, effect: Effect) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Id, Router};
+use super::{Id, Name, Router};
 use crate::units::InterfaceName;
 use crate::vrrp::turn::Turn;
 use crate::vrrp::{Input, LinkState, Settings};
@@ -17,15 +17,23 @@ impl Router {
 
     pub(super) fn drain(&mut self, turn: &mut Turn, vips: BTreeSet<String>) {
         self.drained = vips;
+        let groups = self.instances.values().filter(|i| self.drained.contains(&i.settings.name));
+        self.drained_groups = groups.filter_map(|i| i.settings.group.clone()).collect();
+        self.drain_all(turn);
+    }
+
+    /// Leaves to others what is drained, and nothing else.
+    pub(super) fn drain_all(&mut self, turn: &mut Turn) {
         for id in self.all() {
             let drained = self.instances.get(&id).is_some_and(|i| self.is_drained(&i.settings));
             self.with(id, |i| i.drain(turn, drained));
         }
     }
 
-    /// By its own name. A group is drained by the names of all its members.
+    /// By its own name, or that of another member of its group.
     pub(super) fn is_drained(&self, settings: &Settings) -> bool {
-        self.drained.contains(&settings.name)
+        let group = settings.group.as_ref();
+        self.drained.contains(&settings.name) || group.is_some_and(|group| self.drained_groups.contains(group))
     }
 
     /// Both families of the vip.
@@ -55,7 +63,7 @@ impl Router {
                 }
             }
             Input::Done { vip, family, result } => {
-                if let Some(id) = self.by_name.get(&(vip, family)).copied() {
+                if let Some(id) = self.by_name.get(&Name { vip, family }).copied() {
                     self.with(id, |i| i.done(turn, result));
                 }
             }

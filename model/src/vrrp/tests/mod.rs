@@ -3,13 +3,15 @@
 mod arbitrary;
 mod election;
 mod faults;
+mod features;
+mod groups;
 mod handover;
 mod hostile;
 mod ledger;
 mod reload;
 mod startup;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::packet::{self, Advert, Auth, Body};
@@ -22,6 +24,8 @@ pub(super) const OURS: IpAddr = IpAddr::V4(OUR_PRIMARY);
 pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
 pub(super) const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const OUR_PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+pub(super) const OURS6: IpAddr = IpAddr::V6(OUR_LINK_LOCAL);
+const OUR_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
 
 pub(super) fn eth0() -> InterfaceName {
     "eth0".parse().unwrap()
@@ -55,6 +59,11 @@ pub(super) fn settings() -> Settings {
     }
 }
 
+/// The same vip's other virtual router.
+pub(super) fn six() -> Settings {
+    Settings { family: Family::V6, addresses: vec![cidr("2001:db8::50/64")], ..settings() }
+}
+
 pub(super) fn ms(n: u64) -> Moment {
     Moment(n * 1_000_000)
 }
@@ -62,6 +71,11 @@ pub(super) fn ms(n: u64) -> Moment {
 /// An interface that is up and has our address.
 pub(super) fn up() -> LinkState {
     LinkState::Up { primary: Some(OUR_PRIMARY), link_local: None }
+}
+
+/// The same with addresses of both families.
+pub(super) fn up6() -> LinkState {
+    LinkState::Up { primary: Some(OUR_PRIMARY), link_local: Some(OUR_LINK_LOCAL) }
 }
 
 /// A router with a clock and a driver that does as it is told.
