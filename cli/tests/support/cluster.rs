@@ -12,6 +12,9 @@ use super::{Daemon, Router, Segment};
 /// Machine of the client of two machines.
 pub const CLIENT: usize = 2;
 
+/// keepalived's options that name files with process numbers.
+const PID_FILES: [&str; 4] = ["pid", "vrrp_pid", "checkers_pid", "bfd_pid"];
+
 /// Which program a machine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Software {
@@ -126,7 +129,7 @@ impl Cluster {
         self.daemon(machine).kill();
         self.frr[machine] = None;
         // /run is empty after a boot.
-        for name in ["parent", "vrrp"] {
+        for name in PID_FILES {
             let _ = std::fs::remove_file(self.pid_file(machine, name));
         }
         let _ = std::fs::remove_dir_all(self.state(machine));
@@ -190,7 +193,7 @@ impl Cluster {
     }
 
     fn pid_file(&self, machine: usize, name: &str) -> PathBuf {
-        self.directory.path().join(format!("{machine}.{name}.pid"))
+        self.directory.path().join(format!("{machine}.{name}"))
     }
 
     fn keepalived(&self, machine: usize) -> Command {
@@ -200,11 +203,11 @@ impl Cluster {
         // Debian has it where ordinary users do not look.
         command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap()));
         command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]).arg(file);
-        command
-            .arg("--pid")
-            .arg(self.pid_file(machine, "parent"))
-            .arg("--vrrp_pid")
-            .arg(self.pid_file(machine, "vrrp"));
+        // All of them: it locks also those of the processes that it does not start, and gives up where another keepalived
+        // has one of its default files at that moment.
+        for name in PID_FILES {
+            command.arg(format!("--{name}")).arg(self.pid_file(machine, name));
+        }
         if self.setup.detailed_log {
             command.arg("--log-detail");
         }
