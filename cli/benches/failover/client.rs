@@ -71,6 +71,13 @@ impl Client {
         Some((last.sent, first.sent))
     }
 
+    /// How many probes nobody answered, of those sent since this moment; the last ones may still be answered.
+    pub fn lost(&self, since: Instant) -> usize {
+        let seen = self.shared.0.0.lock().unwrap();
+        let sent = seen.probes.iter().filter(|probe| probe.sent >= since && probe.sent.elapsed() > 5 * PROBE_EVERY);
+        sent.filter(|probe| probe.answered.is_none()).count()
+    }
+
     /// Forgets all announcements.
     pub fn forget(&self) {
         self.shared.0.0.lock().unwrap().announced.clear();

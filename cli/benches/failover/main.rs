@@ -6,6 +6,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, missing_docs, reason = "a measurement may fail anywhere")]
 
 mod client;
+mod cost;
+mod flood;
 mod pair;
 mod rows;
 #[path = "../../tests/support/mod.rs"]
@@ -15,7 +17,7 @@ mod tap;
 
 use std::time::Instant;
 
-use rows::{cuts, footprint, moves};
+use rows::{cuts, footprint, hard, moves};
 use serde_json::json;
 use table::Row;
 
@@ -55,8 +57,12 @@ fn main() {
     if !report.json {
         table::head();
     }
-    for (group, measure) in [("cut", cuts::all as fn(&mut Report)), ("move", moves::all), ("footprint", footprint::all)]
-    {
+    for (group, measure) in [
+        ("cut", cuts::all as fn(&mut Report)),
+        ("move", moves::all),
+        ("hard", hard::all),
+        ("footprint", footprint::all),
+    ] {
         if report.wants(group) {
             measure(&mut report);
         }

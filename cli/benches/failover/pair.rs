@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A settled cluster: machine 0 holds the addresses.
 pub struct Pair {
-    cluster: Cluster,
-    client: Client,
-    tap: Tap,
-    advert: Duration,
+    pub cluster: Cluster,
+    pub client: Client,
+    pub tap: Tap,
+    pub advert: Duration,
     addresses: usize,
     settled_after: usize,
 }
@@ -51,6 +51,17 @@ impl Pair {
         Pair { cluster, client, tap, advert, addresses: setup.routers * setup.addresses, settled_after }
     }
 
+    /// The programs of this machine, by their process numbers.
+    pub fn pids(&self, n: usize) -> Vec<u32> {
+        self.cluster.daemons[n].as_ref().unwrap().family()
+    }
+
+    /// Waits until this machine has answered every probe of an advert interval.
+    pub fn wait_for(&self, machine: usize) {
+        let answered = self.client.wait_for(TTL[machine], self.settled_after, PATIENCE);
+        assert!(answered, "machine {machine} does not answer\n{}", self.words());
+    }
+
     /// Waits until machine 0 has every address and machine 1 none.
     pub fn settle(&self) {
         let deadline = Instant::now() + PATIENCE;
@@ -58,7 +69,7 @@ impl Pair {
             assert!(Instant::now() < deadline, "{} and {} addresses\n{}", self.held(0), self.held(1), self.words());
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(self.client.wait_for(TTL[0], self.settled_after, PATIENCE), "not settled\n{}", self.words());
+        self.wait_for(0);
     }
 
     /// Takes machine 0 off the bridge at this part of an interval after its advert, measures, and puts it back.
@@ -76,16 +87,6 @@ impl Pair {
         Cut { outage: first - last, silence: first - heard.at, spread }
     }
 
-    /// Stops machine 0 with SIGTERM, measures, and starts it again.
-    pub fn stop(&mut self) -> Duration {
-        let start = Instant::now();
-        assert!(self.cluster.daemon(0).stop().success());
-        let (last, first) = self.outage(start);
-        self.cluster.start(0);
-        self.settle();
-        first - last
-    }
-
     fn outage(&self, start: Instant) -> (Instant, Instant) {
         assert!(self.client.wait_for(TTL[1], 20, PATIENCE), "machine 1 did not take over\n{}", self.words());
         self.client.outage(start, TTL[0], TTL[1]).unwrap()
@@ -101,28 +102,6 @@ impl Pair {
         *moments.last().unwrap() - moments[0]
     }
 
-    /// Resident memory of the program on machine `n`, in MB: (VmRSS, Pss), summed over its processes.
-    pub fn memory(&self, n: usize) -> (f64, f64) {
-        let sum =
-            |file: &str, key: &str| self.pids(n).iter().map(|pid| kilobytes(*pid, file, key)).sum::<f64>() / 1024.0;
-        (sum("status", "VmRSS:"), sum("smaps_rollup", "Pss:"))
-    }
-
-    /// Processor time that the program on machine `n` has used.
-    pub fn processor(&self, n: usize) -> Duration {
-        let threads = self.pids(n).into_iter().flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).unwrap());
-        let spent = |thread: std::io::Result<std::fs::DirEntry>| {
-            // Nanoseconds on a processor, nanoseconds waiting, number of times.
-            let text = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap_or_default();
-            text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
-        };
-        Duration::from_nanos(threads.map(spent).sum())
-    }
-
-    fn pids(&self, n: usize) -> Vec<u32> {
-        self.cluster.daemons[n].as_ref().unwrap().family()
-    }
-
     /// How many addresses of the cluster machine `n` has.
     fn held(&self, n: usize) -> usize {
         let mut ip = Command::new("ip");
@@ -135,10 +114,4 @@ impl Pair {
         let daemons = self.cluster.daemons.iter().flatten();
         daemons.map(|daemon| daemon.output.text().lines().rev().take(20).collect::<Vec<_>>().join("\n")).collect()
     }
-}
-
-fn kilobytes(pid: u32, file: &str, key: &str) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
 }

@@ -22,6 +22,8 @@ pub struct Advert {
     pub at: Instant,
     /// The machine that sent it, counted from 0.
     pub from: usize,
+    /// Its priority; 0 is a goodbye.
+    pub priority: u8,
 }
 
 /// Hears until dropped.
@@ -65,6 +67,36 @@ impl Tap {
         let heard = self.shared.heard.lock().unwrap();
         heard.adverts.iter().rev().find(|advert| advert.from == from && advert.at < before).copied()
     }
+
+    /// From one advert of this machine to the next, since this moment.
+    pub fn intervals(&self, from: usize, since: Instant) -> Vec<Duration> {
+        let heard = self.shared.heard.lock().unwrap();
+        let own: Vec<Instant> =
+            heard.adverts.iter().filter(|a| a.from == from && a.at >= since).map(|a| a.at).collect();
+        own.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    /// How often another machine than the one before spoke as master, since this moment.
+    pub fn takeovers(&self, since: Instant) -> usize {
+        let spoken = self.spoken(since);
+        spoken.windows(2).filter(|pair| pair[0].from != pair[1].from).count()
+    }
+
+    /// For how long two machines spoke as masters, since this moment: from the first advert of the one that remained to
+    /// the last of another.
+    pub fn two_masters(&self, since: Instant) -> Duration {
+        let spoken = self.spoken(since);
+        let Some(remained) = spoken.last().map(|advert| advert.from) else { return Duration::ZERO };
+        let first = spoken.iter().find(|advert| advert.from == remained).map(|advert| advert.at);
+        let last = spoken.iter().rev().find(|advert| advert.from != remained).map(|advert| advert.at);
+        first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
+    }
+
+    /// What masters sent since this moment; a goodbye is no master's.
+    fn spoken(&self, since: Instant) -> Vec<Advert> {
+        let heard = self.shared.heard.lock().unwrap();
+        heard.adverts.iter().filter(|advert| advert.at >= since && advert.priority > 0).copied().collect()
+    }
 }
 
 impl Drop for Tap {
@@ -94,8 +126,8 @@ impl Shared {
             if let Some(stamp) = stamp {
                 let ago = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + stamp).unwrap_or_default();
                 // The last byte of its address, counted from 1.
-                let from = usize::from(packet[15]) - 1;
-                heard.adverts.push(Advert { at: Instant::now() - ago, from });
+                let (from, priority) = (usize::from(packet[15]) - 1, packet[22]);
+                heard.adverts.push(Advert { at: Instant::now() - ago, from, priority });
                 self.more.notify_all();
             }
         }
