@@ -18,6 +18,7 @@ use serde_json::Value;
 
 mod bad_days;
 mod checks;
+mod log;
 mod promises;
 
 /// How long an event may take on a machine that is busy with other tests.

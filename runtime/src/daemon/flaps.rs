@@ -80,8 +80,7 @@ impl Flaps {
 
 impl Flap {
     fn words(&self) -> String {
-        let more = if self.untold == 1 { "once more".into() } else { format!("{} times more", self.untold) };
-        format!("{} (it turned {more} within {} s)", self.last, WINDOW.as_secs())
+        format!("{} (the last of {} that were not logged within {} s)", self.last, self.untold, WINDOW.as_secs())
     }
 }
 
@@ -113,7 +112,7 @@ mod tests {
         let at = |s: u64| Moment(0) + Duration::from_secs(s);
         assert!((0..12).map(|s| flaps.count(at(s), "check x", "down")).filter(|told| *told).count() == 10);
         assert_eq!(flaps.due(), Some(at(60)));
-        assert_eq!(flaps.tell(at(60)), ["down (it turned 2 times more within 60 s)"]);
+        assert_eq!(flaps.tell(at(60)), ["down (the last of 2 that were not logged within 60 s)"]);
         assert_eq!(flaps.due(), None);
         assert!(flaps.tell(at(121)).is_empty());
         assert!(flaps.count(at(122), "check x", "up"));
