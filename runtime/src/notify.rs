@@ -1,22 +1,30 @@
 //! Telling programs of the user's about changes: one at a time, in the order of the changes, and never in the way of
 //! the protocol, which goes on whatever a program does.
 
+mod groups;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::desired::DesiredVip;
+use model::desired::{DesiredGroup, DesiredVip};
 use model::units::Priority;
 use model::vrrp::VipState;
 use tokio::sync::Notify;
+
+pub use groups::Groups;
 
 use crate::check::{Ended, Program, run};
 
 /// How long one run of a program may take; then it is killed with its children.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// How many runs may wait: above that the oldest is left out and logged, for the latest state is what counts.
+/// How many runs may wait before one of the same vip or group takes the place of its elder: its latest state is what
+/// counts.
 pub const QUEUE: usize = 256;
+
+/// How many may wait at all, each of another vip or group: far more than a machine has.
+pub const NAMES: usize = 4096;
 
 /// The queue to the programs.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +34,16 @@ pub struct Notifier {
 
 #[derive(Debug, Default)]
 struct Shared {
-    queue: Mutex<VecDeque<Program>>,
+    queue: Mutex<Queue>,
     filled: Notify,
     emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Program>,
+    /// One of them is at work, and waits no more.
+    running: bool,
 }
 
 /// A change of a vip's state.
@@ -56,6 +71,19 @@ fn word(state: VipState) -> &'static str {
     }
 }
 
+/// A change of a group's state.
+#[derive(Debug, Clone)]
+pub struct GroupChange<'a> {
+    /// The group.
+    pub group: &'a DesiredGroup,
+    /// Before.
+    pub from: VipState,
+    /// Now.
+    pub to: VipState,
+    /// Why the last of its members changed, for people.
+    pub why: &'a str,
+}
+
 impl Notifier {
     /// Puts the run of the vip's program in the queue, if it has one: arguments `INSTANCE name STATE priority`, as
     /// keepalived gives, and the facts in the environment.
@@ -63,32 +91,50 @@ impl Notifier {
         let vip = change.vip;
         let Some(program) = &vip.notify else { return };
         let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
-        let priority = change.priority.to_string();
-        let argv = [program, "INSTANCE", &vip.name, word(change.to), &priority].map(str::to_owned).to_vec();
-        let environment = BTreeMap::from(
-            [
-                ("HACTL_VIP", vip.name.clone()),
-                ("HACTL_STATE", word(change.to).into()),
-                ("HACTL_FROM", word(change.from).into()),
-                ("HACTL_PRIORITY", priority),
-                ("HACTL_WHY", change.why.into()),
-                ("HACTL_INTERFACE", vip.interface.to_string()),
-                ("HACTL_ADDRESSES", addresses.join(" ")),
-                ("HACTL_VRID", vip.vrid.to_string()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value)),
-        );
-        self.push(Program { argv, user: None, environment });
+        let facts = [
+            ("HACTL_VIP", vip.name.clone()),
+            ("HACTL_PRIORITY", change.priority.to_string()),
+            ("HACTL_INTERFACE", vip.interface.to_string()),
+            ("HACTL_ADDRESSES", addresses.join(" ")),
+            ("HACTL_VRID", vip.vrid.to_string()),
+            ("HACTL_GROUP", vip.group.clone().unwrap_or_default()),
+        ];
+        let argv = [program, "INSTANCE", &vip.name, word(change.to), &change.priority.to_string()];
+        self.push(Program {
+            argv: argv.map(str::to_owned).to_vec(),
+            user: None,
+            environment: turn(change.from, change.to, change.why, &facts),
+        });
+    }
+
+    /// Puts the run of the group's program in the queue, if it has one: arguments `GROUP name STATE 0`. A group has no
+    /// priority, and keepalived says so with a zero.
+    pub fn tell_group(&self, change: &GroupChange<'_>) {
+        let group = change.group;
+        let Some(program) = &group.notify else { return };
+        let facts = [("HACTL_GROUP", group.name.clone()), ("HACTL_VIPS", group.vips.join(" "))];
+        let argv = [program, "GROUP", &group.name, word(change.to), "0"].map(str::to_owned).to_vec();
+        self.push(Program { argv, user: None, environment: turn(change.from, change.to, change.why, &facts) });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, program: Program) {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE
-            && let Some(left_out) = queue.pop_front()
-        {
+        let waiting = &mut self.lock().waiting;
+        // The program, INSTANCE or GROUP, and the name.
+        let whose = |p: &Program| p.argv.get(..3).map(<[String]>::to_vec);
+        let elder = waiting.iter().position(|p| whose(p) == whose(&program)).filter(|_| waiting.len() >= QUEUE);
+        let left_out = match elder {
+            Some(elder) => waiting.remove(elder),
+            None if waiting.len() >= NAMES => waiting.pop_front(),
+            None => None,
+        };
+        if let Some(left_out) = left_out {
             tracing::warn!("{QUEUE} notifications wait: `{}` is left out", left_out.argv.join(" "));
         }
-        queue.push_back(program);
+        waiting.push_back(program);
         self.shared.filled.notify_one();
     }
 
@@ -99,7 +145,7 @@ impl Notifier {
 
     async fn work_within(&self, limit: Duration) {
         loop {
-            let next = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
+            let next = self.next();
             let Some(program) = next else {
                 self.shared.emptied.notify_one();
                 self.shared.filled.notified().await;
@@ -114,18 +160,25 @@ impl Notifier {
                 }
                 Ended::NotStarted(why) => tracing::warn!("`{line}`: {why}"),
             }
-            let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            // Left out meanwhile where the queue overflowed.
-            if queue.front() == Some(&program) {
-                queue.pop_front();
-            }
         }
+    }
+
+    fn next(&self) -> Option<Program> {
+        let mut queue = self.lock();
+        let next = queue.waiting.pop_front();
+        queue.running = next.is_some();
+        next
+    }
+
+    fn is_idle(&self) -> bool {
+        let queue = self.lock();
+        queue.waiting.is_empty() && !queue.running
     }
 
     /// Returns when nothing waits any more, or after `limit`.
     pub async fn drain(&self, limit: Duration) {
         let empty = async {
-            while !self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            while !self.is_idle() {
                 self.shared.emptied.notified().await;
             }
         };
@@ -133,6 +186,12 @@ impl Notifier {
             tracing::warn!("notifications are left out: their programs did not end within {limit:?}");
         }
     }
+}
+
+/// The environment of a run: its own facts beside those of every change.
+fn turn(from: VipState, to: VipState, why: &str, facts: &[(&str, String)]) -> BTreeMap<String, String> {
+    let common = [("HACTL_STATE", word(to).into()), ("HACTL_FROM", word(from).into()), ("HACTL_WHY", why.into())];
+    common.iter().chain(facts).map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -197,12 +256,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_forgets_the_oldest() {
+    async fn in_a_full_queue_the_newest_state_of_each_name_waits_in_order() {
         let notifier = Notifier::default();
-        for i in 0..QUEUE + 3 {
-            notifier.push(Program { argv: vec![i.to_string()], ..Program::default() });
+        let say = |name: String, state: String| {
+            notifier.push(Program { argv: vec!["hook".into(), "INSTANCE".into(), name, state], ..Program::default() });
+        };
+        say("quiet".into(), "BACKUP".into());
+        for i in 0..QUEUE * 2 {
+            say("busy".into(), format!("S{i}"));
         }
-        let queue = notifier.shared.queue.lock().unwrap();
-        assert_eq!((queue.len(), queue.front().unwrap().argv[0].as_str()), (QUEUE, "3"));
+        let queue = notifier.lock();
+        let state = |i: usize| queue.waiting[i].argv[3].as_str();
+        assert_eq!((queue.waiting.len(), state(0)), (QUEUE, "BACKUP"));
+        assert_eq!((state(1), state(QUEUE - 1)), ("S257", "S511"));
+        drop(queue);
+        (0..NAMES + 3).for_each(|i| say(format!("vip{i}"), "MASTER".into()));
+        assert_eq!(notifier.lock().waiting.len(), NAMES);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_a_hanging_program_is_waited_for_no_longer_than_allowed_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let child = directory.path().join("child");
+        let hook = program(directory.path(), &format!("sleep 600 & echo $! > {}; wait", child.display()));
+        let notifier = Notifier::default();
+        notifier.push(Program { argv: vec![hook], ..Program::default() });
+        let worker = tokio::spawn({
+            let notifier = notifier.clone();
+            async move { notifier.work().await }
+        });
+        while !std::fs::read_to_string(&child).is_ok_and(|pid| pid.ends_with('\n')) {
+            tokio::task::yield_now().await;
+        }
+        let asked = std::time::Instant::now();
+        notifier.drain(Duration::from_millis(100)).await;
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        worker.abort();
+        assert!(worker.await.unwrap_err().is_cancelled());
+        let pid = std::fs::read_to_string(child).unwrap();
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z")
+        };
+        while !gone() {
+            assert!(asked.elapsed() < Duration::from_secs(20));
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -1,15 +1,17 @@
-//! What watches find, and what is told of it.
+//! What watches find and what vips become, and who is told of it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use model::rules;
+use model::vrrp::VipState;
 
 use super::tell::{self, Said, Told};
 use super::turn::{Daemon, Next};
 use crate::check::{Finding, Subject};
 use crate::clock;
 use crate::driver::Command;
+use crate::notify::GroupChange;
 
 impl Daemon {
     pub fn found(&mut self, finding: Finding) -> Next {
@@ -66,6 +68,16 @@ impl Daemon {
         let (map, slots) = (rules::slots_map(service), rules::slots(desired, &down));
         let _ = self.driver.send(Command::Slots { map, slots, gone });
         self.turns.count();
+    }
+
+    /// When the last of a group's vips has turned, so has the group.
+    pub fn grouped(&mut self, vip: &str, to: VipState, why: &str) {
+        let groups = &self.setup.desired.groups;
+        let Some((name, from, to)) = self.groups.turn(vip, to, groups) else { return };
+        if let Some(group) = groups.iter().find(|g| g.name == name) {
+            self.notifier.tell_group(&GroupChange { group, from, to, why });
+        }
+        self.say(&Said::Group { group: name, from, to });
     }
 
     /// What turns again and again is told of ever less.

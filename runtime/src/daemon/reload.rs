@@ -96,6 +96,7 @@ impl Daemon {
     fn install(&mut self) {
         // Its end shows in the events.
         let _ = self.driver.send(Command::Reload(self.setup.driver.clone()));
+        self.groups.keep(&self.setup.desired.groups);
         let new = self.watches.set(self.setup.watches.clone());
         let watched: Vec<&Subject> = self.setup.watches.iter().map(|w| &w.subject).collect();
         self.state.healths.retain(|subject, _| watched.contains(&subject) && !new.contains(subject));

@@ -24,7 +24,7 @@ use crate::control::{self, Asked, BindError};
 use crate::driver::{self, DriverStatus, Heritage};
 use crate::kernel::KernelError;
 use crate::memory;
-use crate::notify::Notifier;
+use crate::notify::{Groups, Notifier};
 
 /// Events of the VRRP thread that may wait: 255 vips changing their state together, several times over.
 const EVENTS: usize = 4096;
@@ -105,6 +105,7 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         watches: Watches::new(findings_sender),
         sysctls: Sysctls::new(),
         notifier,
+        groups: Groups::default(),
         fights: Fights::default(),
         lost: Fights::default(),
         flaps: Flaps::default(),

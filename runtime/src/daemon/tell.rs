@@ -45,6 +45,15 @@ pub enum Said {
         /// The last result.
         why: String,
     },
+    /// Every vip of a group has changed its state.
+    Group {
+        /// Its name.
+        group: String,
+        /// Before.
+        from: VipState,
+        /// Now.
+        to: VipState,
+    },
     /// A valid file is in force.
     Reloaded {
         /// How many steps were performed.

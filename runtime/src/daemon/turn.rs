@@ -26,7 +26,7 @@ use crate::check::{Finding, Watches};
 use crate::clock;
 use crate::control::Asked;
 use crate::driver::{self, Command, DriverEvent, DriverHandle, DriverStatus};
-use crate::notify::{Change, Notifier};
+use crate::notify::{Change, Groups, Notifier};
 
 /// The slow look: for what no event tells of (a second mount of proc, a lost message).
 const LOOK: Duration = Duration::from_secs(60);
@@ -84,6 +84,7 @@ pub(super) struct Daemon {
     pub watches: Watches,
     pub sysctls: Sysctls,
     pub notifier: Notifier,
+    pub groups: Groups,
     pub out: Out,
     pub fights: Fights,
     /// What the VRRP thread put back of late.
@@ -350,6 +351,7 @@ impl Daemon {
         if let Some(vip) = self.setup.desired.vips.iter().find(|v| v.name == *vip) {
             self.notifier.tell(&Change { vip, from: *from, to: *to, priority: *priority, why });
         }
+        self.grouped(vip, *to, why);
         match to {
             VipState::Master => drop(self.mastered.insert(vip.clone())),
             _ => drop(self.mastered.remove(vip)),
