@@ -46,7 +46,7 @@ impl Instance {
     /// Why it, and so its group, does not begin to take part yet.
     pub(super) fn waits(&self, now: Moment) -> Option<String> {
         let s = &self.settings;
-        if self.link.is_none() {
+        if self.link.is_none() && !self.resumed {
             return Some(format!("interface {} has not been seen yet", s.interface));
         }
         let is_early = self.starts_at.is_some_and(|at| at > now);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Cidr, Family, InterfaceName};
 use crate::vrrp::Settings;
 
@@ -122,7 +124,8 @@ pub enum LinkState {
 }
 
 /// The last word on a tracked check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Report {
     Up,
     Down,

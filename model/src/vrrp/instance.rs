@@ -61,6 +61,8 @@ pub(super) struct Instance {
     pub(super) drained: bool,
     /// It stepped down at somebody's wish, and has not been master since.
     pub(super) stepped_down: bool,
+    /// It goes on where another process was, and its interface has not been seen since.
+    pub(super) resumed: bool,
 }
 
 /// What the state knows beyond its name.
@@ -154,6 +156,7 @@ impl Instance {
             claims: BTreeMap::new(),
             drained: false,
             stepped_down: false,
+            resumed: false,
         }
     }
 
@@ -218,6 +221,7 @@ impl Instance {
     pub(super) fn obstacle(&self) -> Option<String> {
         let interface = &self.settings.interface;
         match &self.link {
+            None if self.resumed => return None,
             None | Some(LinkState::Absent) => return Some(format!("interface {interface} does not exist")),
             Some(LinkState::Down) => return Some(format!("interface {interface} is down")),
             Some(LinkState::Up { .. }) if self.source().is_none() => {
@@ -418,7 +422,11 @@ impl Instance {
             self.forget_refusals();
         }
         self.link = Some(link);
+        let resumed = std::mem::take(&mut self.resumed);
         self.assess(turn);
+        if resumed && matches!(self.state, State::Master(_)) {
+            self.hold(turn, self.settings.addresses.clone());
+        }
     }
 
     /// A differing list, interval or rival is told of at powers of ten, and stands in `status` while it goes on.

@@ -1,10 +1,12 @@
 //! What the virtual routers of a machine do when it is to hand them over: all of them, or some.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Id, Name, Router};
-use crate::units::InterfaceName;
+use crate::units::{InterfaceName, Moment};
+use crate::vrrp::input::Report;
+use crate::vrrp::instance::Instance;
 use crate::vrrp::turn::Turn;
 use crate::vrrp::{Input, LinkState, Settings};
 
@@ -42,6 +44,39 @@ impl Router {
         for id in self.all().into_iter().filter(of).collect::<Vec<_>>() {
             self.with(id, |i| i.step_down_once(turn));
         }
+    }
+
+    /// Whether somebody is taking over what this machine answers for still.
+    pub fn is_handing_over(&self) -> bool {
+        self.instances.values().any(|i| i.lingering.is_some())
+    }
+
+    /// Those that the settings name, in the order of the file.
+    pub(in crate::vrrp) fn named(&self) -> impl Iterator<Item = &Instance> {
+        self.order.iter().filter_map(|name| self.by_name.get(name).and_then(|id| self.instances.get(id)))
+    }
+
+    pub(in crate::vrrp) fn each(&mut self, f: impl Fn(&mut Instance)) {
+        for id in self.all() {
+            self.with(id, &f);
+        }
+    }
+
+    pub(in crate::vrrp) fn reports(&self) -> &BTreeMap<String, Report> {
+        &self.checks
+    }
+
+    pub(in crate::vrrp) fn drained(&self) -> &BTreeSet<String> {
+        &self.drained
+    }
+
+    /// One that was last awake in another process, and knows these checks and drains.
+    pub(in crate::vrrp) fn heir(awake: Moment, checks: BTreeMap<String, Report>, drained: BTreeSet<String>) -> Router {
+        Router { awake: Some(awake), checks, drained, ..Router::default() }
+    }
+
+    pub(in crate::vrrp) fn begin(&mut self, now: Moment, settings: Vec<Settings>) {
+        self.load(&mut Turn::at(now), settings);
     }
 
     pub(super) fn stop(&mut self, turn: &mut Turn) {

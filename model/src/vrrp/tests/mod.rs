@@ -9,6 +9,7 @@ mod handover;
 mod hostile;
 mod ledger;
 mod reload;
+mod resume;
 mod startup;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
