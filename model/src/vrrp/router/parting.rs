@@ -72,7 +72,7 @@ impl Router {
 
     /// One that was last awake in another process, and knows these checks and drains.
     pub(in crate::vrrp) fn heir(awake: Moment, checks: BTreeMap<String, Report>, drained: BTreeSet<String>) -> Router {
-        Router { awake: Some(awake), checks, drained, ..Router::default() }
+        Router { awake: Some(awake), born: Some(awake), checks, drained, ..Router::default() }
     }
 
     pub(in crate::vrrp) fn begin(&mut self, now: Moment, settings: Vec<Settings>) {
