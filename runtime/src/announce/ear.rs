@@ -45,6 +45,10 @@ const SOLICITED: u32 = 0x40;
 const NEIGHBOUR: u32 = 8;
 const OPTIONS: usize = 24;
 
+/// What may wait: a successor announces thousands of addresses at once, at about 800 bytes each with the kernel's
+/// overhead.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
 /// An announcement of one of the addresses that are listened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
@@ -126,6 +130,10 @@ impl Ear {
 fn arp() -> io::Result<Socket> {
     let arp = Protocol::from(i32::from((libc::ETH_P_ARP as u16).to_be()));
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(arp))?;
+    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        // The system's limit is below what we ask for: as much as it gives.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
     socket.attach_filter(&arp_filter(Wanted::These(&[])))?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::hands::Hands;
 use super::timer::Timer;
 use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus, Heritage};
+use crate::announce::ear::{Ear, Heard};
 use crate::clock;
 use crate::hot::Hot;
 use crate::hot::sys::{run_realtime, wait_for};
@@ -28,6 +29,9 @@ const PACKETS: usize = 128;
 
 /// Changes of links and addresses taken in one turn: a thousand addresses that go at once are a few turns.
 const CHANGES: usize = 256;
+
+/// Announcements taken in one turn: those of a thousand addresses are a few turns.
+const ANNOUNCEMENTS: usize = 256;
 
 /// Datagrams of nf_tables events taken in one turn: a large ruleset loaded by somebody else is hundreds.
 const TABLE_EVENTS: usize = 64;
@@ -51,6 +55,8 @@ pub(super) struct Driver {
     hands: Hands,
     watch: Watch,
     tables: Option<TableWatch>,
+    /// `None` where it cannot be had: what is handed over is then kept for the longest time that it may take.
+    ear: Option<Ear>,
     timer: Timer,
     commands: mpsc::Receiver<Command>,
     interfaces: BTreeMap<InterfaceName, Told>,
@@ -105,6 +111,7 @@ impl Driver {
             hands,
             watch,
             tables,
+            ear: Ear::open().ok(),
             timer,
             commands,
             unjoined: BTreeSet::new(),
@@ -137,6 +144,7 @@ impl Driver {
             Readiness::of(&self).map_err(open("wait for sockets"))?
         };
         self.now = clock::now();
+        self.listen();
         self.look_at_links();
         while self.turn().is_continue() {
             let _ = self.timer.arm(self.router.deadline());
@@ -165,6 +173,7 @@ impl Driver {
         self.feed(None);
         self.changes();
         self.packets();
+        self.announcements();
         self.table_events();
         for _ in 0..COMMANDS_A_TURN {
             match self.commands.try_recv() {
@@ -306,6 +315,31 @@ impl Driver {
         self.busy |= errors < PACKETS;
     }
 
+    /// What others announce; after their adverts, which say who they are.
+    fn announcements(&mut self) {
+        let mut errors = 0;
+        for _ in 0..ANNOUNCEMENTS {
+            match self.ear.as_mut().map(Ear::hear) {
+                Some(Ok(Some(Heard { index, address, .. }))) => {
+                    if let Some(interface) = self.watch.machine().name(index).cloned() {
+                        self.feed(Some(Input::Announced { interface, address }));
+                    }
+                }
+                Some(Ok(None)) | None => return,
+                // An error of one message: the next may be good.
+                Some(Err(_)) => errors += 1,
+            }
+        }
+        self.busy |= errors < ANNOUNCEMENTS;
+    }
+
+    /// Hears announcements of the vips' addresses.
+    fn listen(&mut self) {
+        let wanted = self.interfaces.values().flat_map(|told| &told.wanted).map(|cidr| cidr.address()).collect();
+        // Where the filter cannot be set, handing over takes its longest time, and that is all.
+        let _ = self.ear.as_mut().map(|ear| ear.listen(wanted));
+    }
+
     fn table_events(&mut self) {
         let Some(tables) = &mut self.tables else { return };
         let Ok((touched, more)) = tables.read(TABLE_EVENTS) else { return };
@@ -351,6 +385,7 @@ impl Driver {
         }
         self.hands.settle(&settings.routers, settings.gated);
         self.hands.set_gate(self.now);
+        self.listen();
     }
 
     fn status(&self) -> DriverStatus {
@@ -387,6 +422,7 @@ impl Readiness {
     fn of(driver: &Driver) -> io::Result<Readiness> {
         let tables = driver.tables.as_ref().map(AsFd::as_fd);
         let all = [driver.timer.as_fd(), driver.watch.as_fd()].into_iter().chain(driver.hands.socket.fds());
+        let all = all.chain(driver.ear.iter().flat_map(Ear::fds));
         Ok(Readiness { fds: all.chain(tables).map(wait_for).collect::<io::Result<_>>()? })
     }
 
