@@ -24,7 +24,22 @@ fn cable() -> (Ear, Announcer, Port, Namespace) {
     links.up("v0").unwrap();
     there.links().unwrap().up("v1").unwrap();
     let port = Port { index: there.links().unwrap().index("v1").unwrap(), mac: Some(MAC) };
-    (Ear::open().unwrap(), there.run(Announcer::open).unwrap().unwrap(), port, there)
+    let (mut ear, mouth) = (Ear::open().unwrap(), there.run(Announcer::open).unwrap().unwrap());
+    carry(&mut ear, &mouth, port);
+    (ear, mouth, port, there)
+}
+
+/// Waits until the cable carries: the kernel drops what is sent before it has seen both ends up.
+fn carry(ear: &mut Ear, mouth: &Announcer, port: Port) {
+    ear.listen(addresses(&["10.255.0.1"])).unwrap();
+    let end = Instant::now() + PATIENCE;
+    while !matches!(ear.hear(), Ok(Some(_))) {
+        assert!(Instant::now() < end, "the cable carries nothing");
+        mouth.announce(port, &cidrs(&["10.255.0.1/24"])).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ear.listen(addresses(&[])).unwrap();
+    while let Ok(Some(_)) = ear.hear() {}
 }
 
 fn addresses(of: &[&str]) -> BTreeSet<IpAddr> {
