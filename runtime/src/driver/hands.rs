@@ -8,7 +8,6 @@ use model::vrrp::{Effect, Event, Input, Settings};
 use tokio::sync::mpsc;
 
 use super::{Command, DriverEvent};
-use crate::hot::conntrack::Which;
 use crate::hot::{Hot, Port, Trouble};
 use crate::socket::VrrpSocket;
 use crate::watch::Machine;
@@ -69,14 +68,12 @@ impl Hands {
         self.stale.extend(self.gated.difference(&held));
     }
 
-    /// Forgets stale connections, some thousands at most, and says whether any are left. For a moment in which nothing
-    /// is due.
-    pub fn forget_stale(&mut self, now: Moment) -> bool {
-        if !self.stale.is_empty() && self.hot.forget(Which::To(&self.stale)) {
+    /// Has stale connections forgotten.
+    pub fn forget_stale(&mut self, now: Moment) {
+        if !self.stale.is_empty() && self.hot.forget(&self.stale) {
             self.stale.clear();
         }
         self.tell_troubles(now, "");
-        !self.stale.is_empty()
     }
 
     /// Until the reload is done, what loses its service is still shut when it is released.
@@ -154,7 +151,7 @@ impl Hands {
         let Command::Slots { map, slots, gone } = command else { return };
         self.hot.set_slots(&map, &slots);
         if !gone.is_empty() {
-            self.hot.forget(Which::Answered(&self.gated, &gone));
+            self.hot.forget_backends(&self.gated, &gone);
         }
         self.tell_troubles(now, "");
     }
@@ -209,7 +206,9 @@ impl Hands {
         let new = self.gated_of(addresses.iter().filter(|c| !held(c)));
         let stale: BTreeSet<Ipv4Addr> = new.intersection(&self.stale).copied().collect();
         if !stale.is_empty() {
-            self.hot.forget(Which::To(&stale));
+            // Asked for before the gate is open: connections that come through it are not among those that are listed
+            // then, but for the ones of the very first milliseconds, which find their backend again by the same hash.
+            self.hot.forget(&stale);
             self.stale.retain(|a| !stale.contains(a));
         }
         self.links.insert(interface.clone(), port.index);

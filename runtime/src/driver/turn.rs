@@ -43,8 +43,8 @@ const COMMANDS_A_TURN: usize = 64;
 /// at most 255 vips on an interface. What is left is handled in the next turn.
 const ANSWERS: usize = 4096;
 
-/// Portions of connections forgotten on the way out: with [`crate::hot::conntrack::ENTRIES`] a million.
-const FORGETS: usize = 64;
+/// How long forgetting connections may take on the way out: a million are a second, and the next start does it again.
+const FORGETTING: Duration = Duration::from_secs(1);
 
 /// Among real-time threads in the middle: above the housekeeping of the system, below the kernel's own threads.
 const REALTIME_PRIORITY: i32 = 50;
@@ -158,7 +158,8 @@ impl Driver {
             }
         }
         // Nothing else is due any more.
-        let _ = (0..FORGETS).all(|_| self.hands.forget_stale(self.now));
+        self.hands.forget_stale(self.now);
+        self.hands.hot.finish(FORGETTING);
         self.hands.tell(DriverEvent::Stopped);
         Ok(())
     }
@@ -196,8 +197,7 @@ impl Driver {
         for interface in std::mem::take(&mut self.released) {
             self.look_at(&interface);
         }
-        // A portion a turn: packets and timers come in between.
-        self.busy |= !self.busy && self.hands.forget_stale(self.now);
+        self.hands.forget_stale(self.now);
         ControlFlow::Continue(())
     }
 

@@ -9,8 +9,8 @@ use super::HotError;
 use super::message::{Batch, Message, attribute};
 use super::netlink::Netlink;
 
-/// Entries deleted for one call at most, so that a machine with a million connections cannot hold the VRRP thread: a
-/// deletion takes about a microsecond. What is left is a next call's ([`Forgotten::more`]).
+/// Entries deleted for one call at most, so that those of a machine with a million connections need not all be kept in
+/// memory. What is left is a next call's ([`Forgotten::more`]).
 pub const ENTRIES: usize = 16_384;
 
 /// Deletions in one `send`.

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod conntrack;
+mod forgetter;
 pub mod message;
 pub mod netlink;
 pub mod sys;
@@ -17,12 +18,13 @@ pub mod table;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use model::units::Cidr;
 
 use crate::announce::Announcer;
 use address::{Addresses, BATCH};
-use conntrack::Which;
+use forgetter::Forgetter;
 use table::Table;
 
 /// What the kernel refused or lacks.
@@ -80,6 +82,7 @@ pub struct Hot {
     addresses: Addresses,
     table: Table,
     announcer: Announcer,
+    forgetter: Forgetter,
     troubles: Vec<Trouble>,
     /// Deletions of ours whose event has not been seen yet, by interface.
     deleted: BTreeSet<(u32, Cidr)>,
@@ -95,6 +98,7 @@ impl Hot {
             addresses: Addresses::open().map_err(|e| ("open a netlink socket for addresses", e))?,
             table: Table::open().map_err(|e| ("open a netlink socket for nftables", e))?,
             announcer: Announcer::open().map_err(|e| ("open a packet socket for gratuitous ARP", e))?,
+            forgetter: Forgetter::default(),
             troubles: Vec::new(),
             deleted: BTreeSet::new(),
         })
@@ -118,6 +122,7 @@ impl Hot {
 
     /// What went wrong beside the addresses since the last call.
     pub fn take_troubles(&mut self) -> Vec<Trouble> {
+        self.troubles.extend(self.forgetter.refusals().map(Trouble::Table));
         std::mem::take(&mut self.troubles)
     }
 
@@ -187,16 +192,21 @@ impl Hot {
         self.note(done);
     }
 
-    /// Forgets connections, some thousands at most; says whether none is left. See [`conntrack::forget`].
-    pub fn forget(&mut self, which: Which) -> bool {
-        match conntrack::forget(which) {
-            Ok(forgotten) => !forgotten.more,
-            Err(e) => {
-                self.note(Err(e));
-                // Trying at once again would not help.
-                true
-            }
+    /// Has all connections to these addresses forgotten, beside everything else. Says whether that is under way.
+    pub fn forget(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> bool {
+        self.forgetter.to(addresses)
+    }
+
+    /// Has the connections to these addresses forgotten that one of these backends answers.
+    pub fn forget_backends(&mut self, addresses: &BTreeSet<Ipv4Addr>, backends: &[SocketAddrV4]) {
+        if !self.forgetter.answered(addresses, backends) {
+            self.troubles.push(Trouble::Table("connections to backends that left could not be forgotten".into()));
         }
+    }
+
+    /// Waits until all connections that were to be forgotten are, or `limit`.
+    pub fn finish(&mut self, limit: Duration) {
+        self.forgetter.finish(limit);
     }
 
     fn open_gate(&mut self, gated: &BTreeSet<Ipv4Addr>) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use model::observed::OUR_MARK;
 
+use super::conntrack::Which;
 use super::*;
 use crate::netns::{Links, isolate};
 
@@ -192,4 +193,36 @@ fn connections_to_a_vip_are_forgotten_and_no_others() {
     assert_eq!((entries(Which::To(&one)), entries(Which::To(&two))), (0, 300));
     let both = gate(&["10.7.0.1", "10.7.0.2"]);
     assert_eq!(conntrack::forget(Which::To(&both)).unwrap(), conntrack::Forgotten { entries: 300, more: false });
+}
+
+#[test]
+fn a_hundred_thousand_connections_are_forgotten_beside_everything_else() {
+    const MANY: usize = 100_000;
+    dummy();
+    sh(
+        "nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }; add rule ip t c ct state new accept'",
+    );
+    sh("ip addr add 10.7.0.1/16 dev lo; ip addr add 10.7.0.2/16 dev lo");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for port in 0..50_000 {
+        socket.send_to(b"x", ("10.7.0.1", 1000 + port)).unwrap();
+        socket.send_to(b"x", ("10.7.0.2", 1000 + port)).unwrap();
+    }
+    let both = gate(&["10.7.0.1", "10.7.0.2"]);
+    let start = Instant::now();
+    // A portion at a time, as many as are kept in memory.
+    assert_eq!(entries(Which::To(&both)), conntrack::ENTRIES);
+    println!("one portion of {MANY} connections is read in {:?}", start.elapsed());
+    let mut hot = Hot::open().unwrap();
+    // The thread is there already when haste matters.
+    assert!(hot.forget(&gate(&["10.7.0.9"])));
+    let start = Instant::now();
+    assert!(hot.forget(&both));
+    let asked = start.elapsed();
+    hot.finish(std::time::Duration::from_secs(60));
+    println!("{MANY} connections: asked for in {asked:?}, forgotten after {:?}", start.elapsed());
+    assert_eq!(entries(Which::To(&both)), 0);
+    assert_eq!(hot.take_troubles(), []);
+    // Microseconds; the machine of a test may be busy, and what is refused is what reading the list takes.
+    assert!(asked.as_millis() < 20, "{asked:?}");
 }
