@@ -4,6 +4,7 @@
 //! what does not fit is dropped and counted ([`DriverStatus::events_dropped`]).
 
 mod hands;
+mod pace;
 mod timer;
 mod turn;
 

@@ -51,6 +51,9 @@ const TOS: u8 = 0xc0;
 /// overhead.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
+/// Packets of one family before the other is asked, where both wait: a question costs as much as a packet.
+const IN_A_ROW: u8 = 16;
+
 /// The longest VRRP message is 4,088 bytes (version 3 with 255 IPv6 addresses), the longest header before it 60: what is
 /// longer arrives cut and is dropped for its length.
 const PACKET: usize = 4608;
@@ -79,6 +82,7 @@ pub struct VrrpSocket {
     memberships: BTreeMap<(u32, IpAddr), Socket>,
     /// Which family is asked first for the next packet: noise of the one must not keep the other waiting.
     v6_first: bool,
+    in_a_row: u8,
 }
 
 impl VrrpSocket {
@@ -91,7 +95,7 @@ impl VrrpSocket {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             other => Some(other?),
         };
-        Ok(VrrpSocket { v4: V4::open()?, v6, memberships: BTreeMap::new(), v6_first: false })
+        Ok(VrrpSocket { v4: V4::open()?, v6, memberships: BTreeMap::new(), v6_first: false, in_a_row: 0 })
     }
 
     /// Hears exactly these groups, each on an interface by its index; says which could not be joined.
@@ -116,19 +120,21 @@ impl VrrpSocket {
     /// # Errors
     /// The kernel's.
     pub fn receive(&mut self) -> io::Result<Option<Packet>> {
-        self.v6_first = !self.v6_first;
-        let Some(v6) = &mut self.v6 else { return self.v4.receive() };
-        if self.v6_first {
-            match v6.receive() {
-                Ok(None) => self.v4.receive(),
-                other => other,
+        let families = if self.v6.is_some() { 2 } else { 1 };
+        for _ in 0..families {
+            let packet = match &mut self.v6 {
+                Some(v6) if self.v6_first => v6.receive(),
+                _ => self.v4.receive(),
+            };
+            self.in_a_row += 1;
+            if matches!(packet, Ok(None)) || self.in_a_row >= IN_A_ROW {
+                (self.v6_first, self.in_a_row) = (!self.v6_first, 0);
             }
-        } else {
-            match self.v4.receive() {
-                Ok(None) => v6.receive(),
-                other => other,
+            if !matches!(packet, Ok(None)) {
+                return packet;
             }
         }
+        Ok(None)
     }
 
     /// Packets that the kernel dropped because a buffer was full, as of the last packets received.

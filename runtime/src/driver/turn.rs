@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::hands::Hands;
+use super::pace::Pace;
 use super::timer::Timer;
 use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus, Heritage};
 use crate::announce::ear::{Ear, Heard};
@@ -69,6 +70,9 @@ pub(super) struct Driver {
     realtime: bool,
     /// More waits than one turn takes.
     busy: bool,
+    pace: Pace,
+    /// Packets were found in this turn.
+    found: bool,
 }
 
 /// An interface of the vips, and what the router was told of it.
@@ -120,6 +124,8 @@ impl Driver {
             max_lateness: Duration::ZERO,
             realtime: false,
             busy: false,
+            pace: Pace::default(),
+            found: false,
         };
         driver.hands.set_gate(driver.now);
         // Before anything else: not even the owner of the addresses becomes master first.
@@ -151,6 +157,7 @@ impl Driver {
             match std::mem::take(&mut self.busy) || !self.answers.is_empty() {
                 true => continue,
                 false => {
+                    self.rest();
                     if let Some(command) = runtime.block_on(fds.wait(&mut self.commands)) {
                         self.obey(command);
                     }
@@ -162,6 +169,15 @@ impl Driver {
         self.hands.hot.finish(FORGETTING);
         self.hands.tell(DriverEvent::Stopped);
         Ok(())
+    }
+
+    /// Lets packets gather that come one right after the other.
+    fn rest(&mut self) {
+        if std::mem::take(&mut self.found)
+            && let Some(rest) = self.pace.rest(self.now, self.router.deadline())
+        {
+            std::thread::sleep(rest);
+        }
     }
 
     /// Everything that waits, in portions; then the timers. Changes come first, since packets and timers are judged by
@@ -294,6 +310,7 @@ impl Driver {
         for _ in 0..PACKETS {
             match self.hands.socket.receive() {
                 Ok(Some(packet)) => {
+                    self.found = true;
                     let Some(interface) = self.watch.machine().name(packet.index).cloned() else { continue };
                     // The socket hears unicast on every interface.
                     if self.interfaces.contains_key(&interface) {
