@@ -71,6 +71,26 @@ fn rfc9568_6_4_2_priority_0_counts_skew_with_the_active_routers_interval() {
 }
 
 #[test]
+fn rfc9568_6_4_2_priority_0_sets_the_timer_to_skew_time_without_preempt_mode_too() {
+    let mut bench = Bench::up(Settings { preempt: Preempt::Never, ..settings() });
+    bench.hear(PEER, 150);
+    bench.hear(PEER, 0);
+    assert_eq!(bench.router.deadline(), Some(bench.now + Duration::from_nanos(609_375_000)));
+}
+
+#[test]
+fn rfc9568_6_4_2_priority_0_never_makes_the_wait_longer() {
+    let mut bench = Bench::up(settings());
+    bench.hear(PEER, 150);
+    bench.wait(3_500);
+    let deadline = bench.router.deadline();
+    for _ in 0..3 {
+        bench.hear(PEER, 0);
+        assert_eq!(bench.router.deadline(), deadline);
+    }
+}
+
+#[test]
 fn rfc9568_6_4_2_without_preempt_mode_any_advert_resets_the_timer_and_gives_its_interval() {
     let mut bench = Bench::up(Settings { preempt: Preempt::Never, ..settings() });
     bench.wait(1000);

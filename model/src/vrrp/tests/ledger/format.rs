@@ -77,6 +77,16 @@ fn rfc9568_5_2_5_the_count_is_that_of_the_addresses() {
 }
 
 #[test]
+fn rfc9568_5_2_5_of_more_addresses_than_the_count_can_say_all_are_held() {
+    let addresses: Vec<_> = (0..300).map(|n| cidr(&format!("198.51.{}.{}/32", n / 200, 1 + n % 200))).collect();
+    let effects = takeover(Settings { addresses: addresses.clone(), ..settings() });
+    let (_, _, message) = sent(&effects);
+    assert_eq!((message[3], message.len()), (255, 8 + 255 * 4));
+    let held = |effect: &Effect| matches!(effect, Effect::Hold { addresses: held, .. } if *held == addresses);
+    assert!(effects.iter().any(held));
+}
+
+#[test]
 fn rfc9568_5_2_5_an_advert_that_counts_no_address_is_ignored() {
     let empty = Settings { addresses: vec![], ..settings() };
     let mut bench = Bench::master(settings());

@@ -10,6 +10,7 @@
 //! - §5.2.8: IPv4 messages are sent with the checksum of RFC 5798 unless `checksum "message"` says otherwise, because
 //!   keepalived and FRR require it; both are accepted.
 //! - §6.1, Preempt_Mode: a delay is possible as well.
+//! - §6.4.2, priority 0: the wait is never made longer by it, so that goodbyes said again and again delay nobody.
 //! - §6.4.3, priority 0 and losing adverts: at most eight answers between two scheduled adverts, so that a flood is not
 //!   answered with a flood.
 //! - §7.1: the owner of the addresses yields to nobody, and yet answers (§6.4.3) what others advertise, since that is
@@ -25,7 +26,10 @@
 //!   §6.4.3), §7.3, §8.1.2, §8.1.3.
 //! - Accept_Mode (§6.1, §6.4.3): a master always accepts what is sent to its addresses, as with `true`.
 //! - §8.1.1 (ICMP redirects) and §8.3.1 (no forwarding to owned addresses) belong to forwarding with a virtual MAC.
-//! - §8.4: one virtual router speaks one version; both at once, to migrate, is not possible.
+//!
+//! Not built, since it is not asked for (MAY):
+//! - §8.3.2: a Backup that hears its own priority from its master says nothing of it.
+//! - §8.4.2: one virtual router speaks one version; both at once, to migrate, is not possible.
 
 mod active;
 mod backup;

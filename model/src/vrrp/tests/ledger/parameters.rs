@@ -9,6 +9,23 @@ fn rfc9568_6_1_the_priority_is_1_to_254_and_255_for_the_owner() {
 }
 
 #[test]
+fn rfc9568_5_2_4_the_language_has_1_to_254_for_a_backup_and_255_for_the_owner() {
+    let judged = |(address, priority): (&str, &str)| {
+        let text = format!(
+            r#"
+            cluster "c"
+            peer "a" address="192.0.2.11"
+            vip "ui" {{ address "{address}/24"; interface "eth0"; vrid 51; priority a={priority} }}
+            "#
+        );
+        crate::config::parse(&[crate::config::Source { name: "ha.kdl".into(), text }]).config.is_some()
+    };
+    let others = ["0", "1", "254", "255", "256"].map(|priority| judged(("192.0.2.50", priority)));
+    assert_eq!(others, [false, true, true, false, false]);
+    assert!(judged(("192.0.2.11", "255")), "the peer's own address");
+}
+
+#[test]
 fn rfc9568_6_1_the_active_adver_interval_begins_as_our_own() {
     let bench = Bench::up(Settings { advertise: interval(50), ..settings() });
     assert_eq!(bench.router.deadline(), Some(bench.now + down(100, 50)));

@@ -107,6 +107,16 @@ fn rfc3768_7_1_the_authentication_must_be_the_configured_one() {
         bench.give(Input::Packet(advert_of(&theirs, PEER, 200)));
         assert_eq!((bench.state(), bench.status().dropped["authentication"]), (VipState::Master, 1));
     }
+    // Types that nobody speaks: RFC 2338's header authentication, and what no RFC has.
+    for kind in [2, 3, 254, 255] {
+        let body = Body::V2 { seconds: 1, auth: Auth::Other(kind) };
+        let addresses = vec!["192.0.2.50".parse().unwrap()];
+        let advert = Advert { vrid: v2().vrid, priority: 200, body, addresses };
+        let message = packet::encode(&advert, Checksum::Message, PEER, packet::group(Family::V4));
+        let mut bench = Bench::master(v2());
+        bench.give(Input::Packet(Received { message, ..advert_of(&v2(), PEER, 200) }));
+        assert_eq!((bench.state(), bench.status().dropped["authentication"]), (VipState::Master, 1), "type {kind}");
+    }
 }
 
 #[test]
@@ -114,6 +124,18 @@ fn rfc3768_7_1_the_interval_must_be_the_configured_one() {
     let mut bench = Bench::master(v2());
     let slow = Settings { advertise: interval(200), ..v2() };
     bench.give(Input::Packet(advert_of(&slow, PEER, 200)));
+    assert_eq!((bench.state(), bench.status().dropped["interval"]), (VipState::Master, 1));
+}
+
+#[test]
+fn rfc3768_7_1_an_interval_of_0_is_dropped() {
+    let mut packet = advert_of(&v2(), PEER, 200);
+    packet.message[5] = 0;
+    // What the sum lacks now, its complement has more.
+    let sum = u16::from_be_bytes([packet.message[6], packet.message[7]]) + 1;
+    packet.message[6..8].copy_from_slice(&sum.to_be_bytes());
+    let mut bench = Bench::master(v2());
+    bench.give(Input::Packet(packet));
     assert_eq!((bench.state(), bench.status().dropped["interval"]), (VipState::Master, 1));
 }
 
