@@ -374,3 +374,46 @@ fn every_kind_of_check_fails_and_recovers_and_moves_the_address_each_time() {
         assert!(found, "{backend} is not {code}");
     }
 }
+
+#[test]
+fn a_service_that_ends_unasked_fails_the_laboratory_with_the_end_of_its_log() {
+    let stage = Stage::new("proxmox-ui.kdl", "wait settled\nwait 60s\n");
+    let mut child = stage.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = collect(child.stdout.take().unwrap());
+    let words = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+    let begun = Instant::now();
+    let service = loop {
+        let found = descendants(child.id()).into_iter().find(|pid| words(pid).contains("run --json --node pve2"));
+        match found {
+            Some(pid) => break pid,
+            None => assert!(begun.elapsed() < LONGEST),
+        }
+    };
+    // Until it has said something: its log is what is shown.
+    std::thread::sleep(Duration::from_secs(1));
+    kill(Pid::from_raw(service.try_into().unwrap()), Signal::SIGABRT).unwrap();
+    let status = end(&mut child, LONGEST);
+    let out = out.join().unwrap();
+    assert_eq!(status.code(), Some(1), "{out}");
+    assert!(out.contains("pve2: hactl run ended by itself: signal: 6 (SIGABRT)"), "{out}");
+    assert!(out.contains("pve2: ") && out.contains(" INFO vip.ui "), "{out}");
+}
+
+#[test]
+fn verbs_of_hactl_are_asked_of_a_machine_of_the_laboratory() {
+    // Whoever is first: on a busy machine it is not always the best.
+    let story = "wait settled\ndrain holder of ui\nwait settled\nexpect one master of ui\nexpect outage ui < 500ms\n\
+                 undrain it\nfailover ui\nwait settled\nexpect one master of ui\nexpect outage ui < 500ms\n\
+                 failover nobody\n";
+    let (status, out, err) = run(&mut Stage::new("proxmox-ui.kdl", story).command());
+    assert_eq!(status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("there is no vip \"nobody\""), "{err}");
+    let story = story.replace("failover nobody\n", "");
+    let (status, out, err) = run(&mut Stage::new("proxmox-ui.kdl", &story).command());
+    println!("{out}");
+    assert_eq!(status.code(), Some(0), "{out}{err}");
+    for deed in ["drain holder of ui (", "undrain it", "failover ui ("] {
+        assert!(out.lines().any(|line| line.starts_with(deed)), "{deed}: {out}");
+    }
+    assert_eq!(out.lines().filter(|line| line.contains(" -> pve") && line.contains("  ui   pve")).count(), 2, "{out}");
+}

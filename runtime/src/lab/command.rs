@@ -10,6 +10,9 @@ pub const HELP: &[(&str, &str)] = &[
     ("start P", "boot it afresh; or start `hactl run` again where only that was stopped"),
     ("stop P", "ask its `hactl run` to end (SIGTERM)"),
     ("reload P", "let its `hactl run` read the file again (SIGHUP)"),
+    ("drain P [V]", "let its `hactl run` leave the vips, or one, to the others (hactl drain)"),
+    ("undrain P [V]", "take that back"),
+    ("failover V", "let the holder of vip V hand it over, once"),
     ("freeze P", "stop every process in it and drop its frames; the carrier stays"),
     ("thaw P", "let it go on"),
     ("cut P [Q]", "pull it off the network; with Q, only what passes between the two"),
@@ -48,6 +51,8 @@ pub enum Command {
     Stop(Who),
     /// `reload P`
     Reload(Who),
+    /// `drain P [V]`, `undrain P [V]`, `failover V`: a verb of hactl, asked of a machine's, with its arguments.
+    Verb(Who, Vec<String>),
     /// `freeze P`
     Freeze(Who),
     /// `thaw P`
@@ -157,6 +162,15 @@ impl<'a> Words<'a> {
             "start" => Command::Start(self.who()?),
             "stop" => Command::Stop(self.who()?),
             "reload" => Command::Reload(self.who()?),
+            "drain" | "undrain" => {
+                let who = self.who()?;
+                let vip = self.perhaps(|words| words.word("a vip").map(str::to_owned))?;
+                Command::Verb(who, [verb.to_owned()].into_iter().chain(vip).collect())
+            }
+            "failover" => {
+                let vip = self.word("a vip")?.to_owned();
+                Command::Verb(Who::Holder(vip.clone()), vec![verb.to_owned(), vip])
+            }
             "freeze" => Command::Freeze(self.who()?),
             "thaw" => Command::Thaw(self.who()?),
             "cut" => Command::Cut(self.who()?, self.perhaps(Self::who)?),
@@ -311,6 +325,10 @@ mod tests {
         assert_eq!(read("kill holder of ui"), Command::Kill(Who::Holder("ui".into())));
         assert_eq!(read("cut holder of ui pve3"), Command::Cut(Who::Holder("ui".into()), Some(named("pve3"))));
         assert_eq!(read("heal"), Command::Heal(None, None));
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        assert_eq!(read("drain pve1"), Command::Verb(named("pve1"), words(&["drain"])));
+        assert_eq!(read("undrain holder of ui ui"), Command::Verb(Who::Holder("ui".into()), words(&["undrain", "ui"])));
+        assert_eq!(read("failover ui"), Command::Verb(Who::Holder("ui".into()), words(&["failover", "ui"])));
         assert_eq!(read("fail proxies on pve2"), Command::Fail("proxies".into(), named("pve2")));
         assert_eq!(read("connect 100"), Command::Connect(100, None));
         assert_eq!(read("wait 2s"), Command::Wait(Duration::from_secs(2)));

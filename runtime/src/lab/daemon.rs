@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,6 +18,9 @@ use crate::child::hear_signals;
 
 /// What stands in for a secret that this machine does not have: 8 bytes, as many as VRRPv2 carries.
 const SECRET: &str = "lab-only";
+
+/// How long a verb may take: a handover is a second at most where anybody follows.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where programs that daemons need may be that an ordinary user's PATH leaves out.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
@@ -95,6 +99,34 @@ impl Daemon {
     /// In words, where it does not run.
     pub fn reload(&mut self) -> Result<(), String> {
         self.signal(Signal::SIGHUP)
+    }
+
+    /// Asks it for something by a verb of hactl's, which is told of when it has ended.
+    ///
+    /// # Errors
+    /// In words, where that cannot be started.
+    pub fn ask(&mut self, words: &[String]) -> Result<(), String> {
+        let mut command = Command::new(own_program());
+        hear_signals(command.as_std_mut());
+        let verb = command
+            .args(words)
+            .arg("--file")
+            .arg(&self.file)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let tell = Arc::clone(&self.tell);
+        tokio::spawn(async move {
+            let (good, said) = match tokio::time::timeout(PATIENCE, verb).await {
+                Ok(Ok(output)) => (output.status.success(), [output.stdout, output.stderr].concat()),
+                Ok(Err(e)) => (false, e.to_string().into_bytes()),
+                Err(_) => (false, format!("it did not end within {PATIENCE:?}").into_bytes()),
+            };
+            let lines = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
+            tell(&Report::Answer { lines, good });
+        });
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) -> Result<(), String> {

@@ -125,6 +125,7 @@ impl Machine {
             Order::Start => self.daemon()?.start(),
             Order::Stop => self.daemon()?.stop(),
             Order::Reload => self.daemon()?.reload(),
+            Order::Verb { words } => self.daemon()?.ask(&words),
             Order::Fail { check } => self.set(&check, false).await,
             Order::Recover { check } => self.set(&check, true).await,
             Order::Connect { count, first, targets } => {

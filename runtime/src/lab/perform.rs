@@ -13,6 +13,9 @@ use super::world::{Until, World, nanoseconds};
 /// Until connections that were asked for stand or are given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Until a verb has been answered: longer than it may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// Until a machine that was started stands.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,6 +29,7 @@ impl World<'_> {
             Command::Start(who) => self.start(&who, text),
             Command::Stop(who) => self.disturb_daemon(&who, text, &Order::Stop),
             Command::Reload(who) => self.disturb_daemon(&who, text, &Order::Reload),
+            Command::Verb(who, words) => self.verb(&who, text, words),
             Command::Freeze(who) => self.freeze(&who, text, true),
             Command::Thaw(who) => self.freeze(&who, text, false),
             Command::Cut(who, None) => self.cut(&who, text),
@@ -124,9 +128,14 @@ impl World<'_> {
         self.disturb(text, &name);
         self.rooms.order(&name, order)?;
         if let Some(machine) = self.state.machine(&name) {
-            machine.pending = !matches!(order, Order::Reload);
+            machine.pending = !matches!(order, Order::Reload | Order::Verb { .. });
         }
         Ok(())
+    }
+
+    fn verb(&mut self, who: &Who, text: &str, words: Vec<String>) -> Result<(), String> {
+        self.disturb_daemon(who, text, &Order::Verb { words })?;
+        self.wait(Until::Answered(now().saturating_add(nanoseconds(ANSWER_TIMEOUT))))
     }
 
     fn freeze(&mut self, who: &Who, text: &str, frozen: bool) -> Result<(), String> {
@@ -254,7 +263,9 @@ fn refusal(machine: &MachineState, order: &Order) -> Option<String> {
         _ if !machine.is_peer => Some(format!("{name} has no hactl run: it is no peer")),
         (_, Power::Off, _) => Some(format!("{name} is off: start {name}")),
         (Order::Start, _, true) => Some(format!("{name} runs its hactl already")),
-        (Order::Stop | Order::Reload, _, false) => Some(format!("{name} does not run its hactl: start {name}")),
+        (Order::Stop | Order::Reload | Order::Verb { .. }, _, false) => {
+            Some(format!("{name} does not run its hactl: start {name}"))
+        }
         _ => None,
     }
 }
@@ -273,6 +284,7 @@ pub fn unknown(command: &Command, topology: &Topology, config: &model::config::C
     };
     match command {
         Command::Kill(w) | Command::Start(w) | Command::Stop(w) | Command::Reload(w) => who(w),
+        Command::Verb(w, words) => who(w).or_else(|| words.get(1).and_then(vip)),
         Command::Freeze(w) | Command::Thaw(w) | Command::Log(w) => who(w),
         Command::Cut(one, other) => who(one).or_else(|| who(other.as_ref()?)),
         Command::Heal(one, other) => who(one.as_ref()?).or_else(|| who(other.as_ref()?)),

@@ -20,6 +20,11 @@ pub enum Order {
     Stop,
     /// Ask `hactl run` to read its file again, with SIGHUP.
     Reload,
+    /// Ask `hactl run` for something, with a verb of hactl's and its arguments.
+    Verb {
+        /// Both.
+        words: Vec<String>,
+    },
     /// Make a check fail.
     Fail {
         /// Its name.
@@ -118,6 +123,13 @@ pub enum Report {
         how: String,
         /// Whether it was asked to.
         asked: bool,
+    },
+    /// A verb of hactl's has ended.
+    Answer {
+        /// What it printed.
+        lines: Vec<String>,
+        /// Whether it succeeded.
+        good: bool,
     },
     /// Something that the machine could not do.
     Trouble {

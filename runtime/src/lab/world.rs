@@ -16,6 +16,7 @@ use super::state::{Connection, MachineState, Power, State, Verdict, VipView};
 use super::topology::Topology;
 
 mod ending;
+mod news;
 
 /// Messages that may wait for the world; then those who send them wait.
 const WAITING: usize = 4_096;
@@ -80,9 +81,18 @@ pub enum Outcome {
 pub(super) enum Until {
     Time(u64),
     Settled(u64),
-    Expected { expect: Expect, text: String, deadline: u64 },
+    Expected {
+        expect: Expect,
+        text: String,
+        deadline: u64,
+    },
     Connected(u64),
-    Started { machine: String, deadline: u64 },
+    /// A verb of hactl's has ended, or this deadline.
+    Answered(u64),
+    Started {
+        machine: String,
+        deadline: u64,
+    },
 }
 
 /// The world.
@@ -311,7 +321,8 @@ impl World<'_> {
                     self.until = Some(until);
                 }
             }
-            Until::Time(_) | Until::Settled(_) => self.until = Some(until),
+            Until::Answered(deadline) if at >= deadline => {}
+            Until::Time(_) | Until::Settled(_) | Until::Answered(_) => self.until = Some(until),
         }
     }
 
@@ -375,6 +386,7 @@ impl World<'_> {
             }
             Report::Started => self.daemon(name, None),
             Report::Ended { how, asked } => self.daemon(name, Some((how, !asked))),
+            Report::Answer { lines, good } => self.answered(name, &lines, good),
             Report::Trouble { what } => {
                 // What it was told to do will not happen.
                 self.state.machine(name).into_iter().for_each(|machine| machine.pending = false);
@@ -434,28 +446,6 @@ impl World<'_> {
             self.state.hear(name, &event);
         }
         self.tell(Fact::Event { peer: name.to_owned(), event });
-    }
-
-    fn daemon(&mut self, name: &str, ended: Option<(String, bool)>) {
-        let runs = ended.is_none();
-        let (how, unasked) = ended.unwrap_or_default();
-        let Some(machine) = self.state.machine(name) else { return };
-        (machine.runs, machine.pending) = (runs, false);
-        machine.vips.clear();
-        self.tell(Fact::Daemon { peer: name.to_owned(), runs, how, unasked });
-    }
-
-    fn broken(&mut self, id: usize, why: String) {
-        let connection = self.state.connections.entry(id).or_default();
-        connection.broken = Some(why.clone());
-        // Only the backend itself can close: it is not the failover that lost it.
-        connection.doomed |= why == "closed by the backend";
-        let connection = connection.clone();
-        let with_backend = self.state.is_doomed(&connection);
-        if let Some(connection) = self.state.connections.get_mut(&id) {
-            connection.doomed = with_backend;
-        }
-        self.tell(Fact::Broken { id, backend: connection.backend, why, with_backend });
     }
 
     /// Who holds what, in a line.

@@ -142,20 +142,7 @@ fn found(why: &str) -> &str {
 /// The end, in words for somebody who saw nothing of it.
 fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
     let mut lines = vec![];
-    for Disturbance { what, vips, .. } in &summary.disturbances {
-        lines.push((Tone::Strong, what.clone()));
-        for (vip, (ms, before, after)) in vips {
-            let who = match (before.as_str(), after.as_str()) {
-                (before, after) if before == after && !after.is_empty() => format!("stayed on {after}"),
-                ("", "") => "was held by nobody".to_owned(),
-                (before, "") => format!("left {before}, and nobody holds it"),
-                ("", after) => format!("came to {after}"),
-                (before, after) => format!("went from {before} to {after}"),
-            };
-            let out = if *ms < 1.0 { "no probe was lost".into() } else { format!("out for {ms:.0} ms") };
-            lines.push((Tone::Plain, format!("  {vip} {who}; {out}")));
-        }
-    }
+    lines.extend(table(&summary.disturbances));
     let Tally { opened, alive, with_backend, lost, silent, refused } = summary.connections;
     if opened + refused > 0 {
         let also = [(silent, "silent"), (refused, "refused")];
@@ -182,6 +169,29 @@ fn summary_lines(summary: &Summary) -> Vec<(Tone, String)> {
         lines.push((Tone::Bad, format!("the script was broken off: its last {commands} not carried out")));
     }
     lines
+}
+
+/// Who held what after each disturbance, and how long nobody answered.
+fn table(disturbances: &[Disturbance]) -> Vec<(Tone, String)> {
+    let mut rows = vec![["what was done".to_owned(), "vip".into(), "held by".into(), "out for".into()]];
+    for Disturbance { what, vips, .. } in disturbances {
+        for (i, (vip, (ms, before, after))) in vips.iter().enumerate() {
+            let name = |holder: &str| if holder.is_empty() { "nobody".to_owned() } else { holder.to_owned() };
+            let held = if before == after { name(after) } else { format!("{} -> {}", name(before), name(after)) };
+            let out = if *ms < 1.0 { "no probe lost".into() } else { format!("{ms:.0} ms") };
+            rows.push([if i == 0 { what.clone() } else { String::new() }, vip.clone(), held, out]);
+        }
+    }
+    if rows.len() == 1 {
+        return vec![];
+    }
+    let wide = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths = [wide(0), wide(1), wide(2), 0];
+    let line = |row: &[String; 4]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect::<Vec<_>>();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().enumerate().map(|(i, row)| (if i == 0 { Tone::Dim } else { Tone::Plain }, line(row))).collect()
 }
 
 #[cfg(test)]

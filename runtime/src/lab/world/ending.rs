@@ -3,6 +3,7 @@
 use super::super::command::{self, Command};
 use super::super::fact::Fact;
 use super::super::state::MachineState;
+use super::news::last;
 use super::{Message, Outcome, World};
 
 impl World<'_> {
@@ -19,14 +20,10 @@ impl World<'_> {
         if self.failed { Outcome::Bad } else { Outcome::Good }
     }
 
-    /// The ends of the machines' logs: what a person looks at first when something was not as expected.
+    /// The ends of the machines' logs.
     fn last_words(&mut self) {
-        const LINES: usize = 8;
-        let last = |m: &MachineState| {
-            let lines = m.log.iter().skip(m.log.len().saturating_sub(LINES));
-            lines.map(|line| format!("{}: {line}", m.name)).collect::<Vec<_>>()
-        };
-        let lines: Vec<String> = self.state.machines.iter().flat_map(last).collect();
+        let of = |m: &MachineState| last(&m.log.iter().cloned().collect::<Vec<_>>(), &m.name);
+        let lines: Vec<String> = self.state.machines.iter().flat_map(of).collect();
         if !lines.is_empty() {
             self.tell(Fact::Lines { lines });
         }
