@@ -17,6 +17,19 @@ Exit codes:
    6  someone else holds the lock; or `run` runs here already
   64  wrong usage";
 
+const RUN: &str = "\
+Signals:
+  SIGTERM, SIGINT  hand over and end: say goodbye, and answer until the successor has announced the addresses. With nobody
+                   to follow that takes one advert interval (at least 1 s with VRRP version 2) and 0.3 s; with a
+                   successor that does not announce, 2 s more. A second signal ends at once
+  SIGHUP           read the file again, as `hactl apply` does
+  SIGUSR2          become the program on disk, as `hactl restart` does";
+
+const RESTART: &str = "\
+For upgrades. The service asks the new program to check the file, writes down what it is at, and replaces itself (exec):
+addresses, rules, connections and the process number stay, checks keep their last word, and no vip moves. A program that
+cannot be started, or refuses the file, changes nothing: the old one goes on. `kill -USR2` does the same.";
+
 /// Highly available addresses from one file.
 #[derive(Debug, Parser)]
 #[command(name = "hactl", version, about, after_help = EXIT_CODES)]
@@ -54,9 +67,13 @@ pub enum Verb {
     /// Record what this machine holds, for `plan --live`
     Snapshot(SnapshotArgs),
     /// Be the service: speak VRRP, check health, hold the addresses
+    #[command(after_help = RUN)]
     Run,
     /// Tell what this machine holds and why
     Status(StatusArgs),
+    /// Let the service become the program that is on disk now: nothing that it holds moves
+    #[command(after_help = RESTART)]
+    Restart,
     /// Leave vips to other machines until `undrain`: hand them over, be the last resort
     Drain(DrainArgs),
     /// Take a drain back

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::Software::Hactl;
 use support::cluster::Setup;
@@ -118,4 +119,34 @@ fn a_drained_holder_loses_nothing_and_comes_back_when_undrained() {
     assert!(text(&output).starts_with("vip.v0: no longer drained"), "{}", text(&output));
     pair.moves(1, 0);
     assert!(pair.lost("undrain", undrained) <= FEW);
+}
+
+#[test]
+fn a_restart_and_a_reload_of_the_same_file_move_nothing_and_lose_nothing() {
+    let pair = Pair::new([Hactl, Hactl], Setup::PLAIN);
+    let before = pair.status(0);
+    for how in ["restart", "SIGUSR2", "SIGHUP"] {
+        let since = Instant::now();
+        match how {
+            "restart" => {
+                let output = pair.ask(0, &["restart"]);
+                assert!(output.status.success(), "{}\n{}", text(&output), pair.cluster.said(0));
+                assert!(text(&output).contains(", master of 1 vip, after "), "{}", text(&output));
+            }
+            "SIGUSR2" => pair.cluster.daemons[0].as_ref().unwrap().signal(Signal::SIGUSR2),
+            _ => pair.cluster.daemons[0].as_ref().unwrap().signal(Signal::SIGHUP),
+        }
+        // As long as a peer would need to take over.
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(pair.lost(how, since), 0, "{}", pair.cluster.said(0));
+        assert_eq!(pair.holding.changes(0).len() + pair.holding.changes(1).len(), 1, "{}", pair.cluster.said(1));
+        let after = pair.status(0);
+        for unchanged in ["pid", "started"] {
+            assert_eq!(after[unchanged], before[unchanged]);
+        }
+        for unchanged in ["state", "since", "became-master"] {
+            assert_eq!(after["vips"][0][unchanged], before["vips"][0][unchanged], "{unchanged}");
+        }
+    }
+    assert!(pair.status(0)["resumed"].is_number());
 }

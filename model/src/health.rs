@@ -27,6 +27,11 @@ impl Health {
         Health { rise: pace.rise.max(1), fall: pace.fall.max(1), debounce, up: None, against: 0, began: Moment(0) }
     }
 
+    /// With this result of an earlier process.
+    pub fn resumed(pace: Pace, up: Option<bool>) -> Self {
+        Health { up, ..Health::new(pace) }
+    }
+
     /// Takes one result; `Some` with the state where that is the first or a changed one.
     pub fn record(&mut self, now: Moment, ok: bool) -> Option<bool> {
         match self.up {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::units::{InterfaceName, Moment};
-use model::vrrp::{self, VipStatus};
+use model::vrrp::{self, Saved, VipStatus};
 use tokio::sync::{mpsc, oneshot};
 
 /// What may wait for the VRRP thread at most. Commands are rare (checks, slots, reloads): a full queue means that the
@@ -39,6 +39,8 @@ pub struct DriverSettings {
 pub struct Heritage {
     /// Vips, by name, that are left to others.
     pub drained: BTreeSet<String>,
+    /// What a thread of an earlier process was at: it goes on from there, and the addresses held stay.
+    pub saved: Option<Saved>,
 }
 
 /// What the VRRP thread can be told.
@@ -78,6 +80,9 @@ pub enum Command {
     Drain(BTreeSet<String>),
     /// Be master of this vip no longer, once.
     StepDown(String),
+    /// End the thread and let everything stand as it does, for another one to go on with; answered with what that needs.
+    /// Refused, with `None`, while a vip is being handed over: that takes seconds at most. Without [`DriverEvent::Stopped`].
+    Suspend(oneshot::Sender<Option<Saved>>),
     /// Hand over and end the thread: priority 0, and the addresses are released when a successor has announced them or
     /// none has followed; [`DriverEvent::Stopped`] is the last event. Sent again, everything is released at once.
     Stop,
@@ -234,6 +239,14 @@ pub fn release_leftovers(settings: &DriverSettings) -> Result<(), DriverError> {
     let (_commands, inbox) = mpsc::channel(1);
     let (events, _nobody) = mpsc::channel(1);
     turn::Driver::open((settings.clone(), Heritage::default()), events, inbox).map(drop)
+}
+
+/// Releases what a thread was master of that nobody goes on for.
+///
+/// # Errors
+/// What could not be deleted.
+pub fn abandon(saved: &Saved) -> Result<(), DriverError> {
+    turn::abandon(saved)
 }
 
 /// A panic's message, where it has one.

@@ -98,6 +98,7 @@ fn report() -> StatusReport {
         troubles: vec![],
         warnings: vec![],
         drains: vec![],
+        resumed: None,
         reload: None,
         thread: ThreadStatus { realtime: true, max_lateness_us: 87 },
         strangers: BTreeMap::new(),

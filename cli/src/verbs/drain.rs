@@ -158,7 +158,7 @@ fn kept(outcomes: &[Outcome], help: &str) -> Result<Exit, Failure> {
     Err(Failure { exit: Exit::Failed, what, help: vec![help.to_owned()] })
 }
 
-fn asked(arguments: &Arguments, request: &Request) -> Result<Reply, Failure> {
+pub(super) fn asked(arguments: &Arguments, request: &Request) -> Result<Reply, Failure> {
     let failed = |e: AskError| Failure { exit: Exit::Failed, what: e.to_string(), help: e.help() };
     match ask(&arguments.state, request).map_err(failed)? {
         Reply::Refused { what, help } => Err(Failure { exit: Exit::Failed, what, help }),
@@ -166,7 +166,7 @@ fn asked(arguments: &Arguments, request: &Request) -> Result<Reply, Failure> {
     }
 }
 
-fn other_words() -> Failure {
+pub(super) fn other_words() -> Failure {
     let help = vec!["is it of another version? hactl restart makes it the one that is installed".into()];
     Failure { exit: Exit::Failed, what: "the service answered something else than asked".into(), help }
 }

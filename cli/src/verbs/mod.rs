@@ -7,6 +7,7 @@ mod drain;
 mod lab;
 pub mod plan;
 pub mod render;
+mod restart;
 mod run;
 mod snapshot;
 mod status;
@@ -25,6 +26,7 @@ pub fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Destroy(args) => destroy::destroy(arguments, args),
         Verb::Render(args) => render::render(arguments, args),
         Verb::Snapshot(args) => snapshot::snapshot(arguments, args),
+        Verb::Restart => restart::restart(arguments),
         Verb::Run => run::run(arguments),
         Verb::Status(args) => status::status(arguments, args),
         Verb::Drain(args) => drain::drain(arguments, args),

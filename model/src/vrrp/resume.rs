@@ -136,6 +136,13 @@ impl SavedRouter {
     }
 }
 
+impl Saved {
+    /// Whether these settings go on as master.
+    pub fn goes_on_as_master(&self, settings: &Settings) -> bool {
+        self.routers.iter().any(|router| router.is_of(settings) && router.is_master())
+    }
+}
+
 impl Router {
     /// What another process needs to go on. Nothing may be handed over at this moment: see [`Router::is_handing_over`].
     pub fn save(&self, now: Moment) -> Saved {

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use model::config::Pace;
 use model::health::Health;
 use model::units::Moment;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -27,7 +28,8 @@ const SPREAD: Duration = Duration::from_secs(1);
 const RESTLESS: Duration = Duration::from_millis(10);
 
 /// What a watch is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// A check of this machine, by its name.
     Check(String),
@@ -80,6 +82,11 @@ impl Watches {
     /// Ends the watches that are not wanted any more and starts those that are new; equal ones go on undisturbed.
     /// Returns the subjects that are new, whose health is therefore not known.
     pub fn set(&mut self, wanted: Vec<Watch>) -> Vec<Subject> {
+        self.resume(wanted, &Healths::new())
+    }
+
+    /// The same, going on from what an earlier process knew: its last word stands until `rise` or `fall` say otherwise.
+    pub fn resume(&mut self, wanted: Vec<Watch>, known: &Healths) -> Vec<Subject> {
         self.running.retain(|(watch, task)| {
             let keep = wanted.contains(watch);
             if !keep {
@@ -98,7 +105,8 @@ impl Watches {
                 Subject::Backend { .. } => watch.pace.every.min(SPREAD) / count * i,
             };
             subjects.push(watch.subject.clone());
-            let task = tokio::spawn(repeat(watch.clone(), delay, self.findings.clone()));
+            let task =
+                tokio::spawn(repeat((watch.clone(), known.get(&watch.subject).cloned()), delay, self.findings.clone()));
             self.running.push((watch, task.abort_handle()));
         }
         subjects
@@ -113,12 +121,12 @@ impl Drop for Watches {
     }
 }
 
-async fn repeat(watch: Watch, delay: Duration, findings: mpsc::Sender<Finding>) {
+async fn repeat((watch, known): (Watch, Option<control::Health>), delay: Duration, findings: mpsc::Sender<Finding>) {
     tokio::time::sleep(delay).await;
     let mut ticks = tokio::time::interval(watch.pace.every.max(Duration::from_millis(1)));
     // A try that outlasts its pace is followed by the next one `every` later, not by a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut tally = Tally::new(watch.pace);
+    let mut tally = Tally::resumed(watch.pace, known);
     let mut standing = Standing::Nothing;
     let mut last = None;
     loop {
@@ -171,6 +179,13 @@ impl Tally {
     fn new(pace: Pace) -> Self {
         let health = control::Health::unknown(clock::now());
         Tally { pace, model: Health::new(pace), health, weight: None }
+    }
+
+    /// Going on from what an earlier process knew.
+    fn resumed(pace: Pace, known: Option<control::Health>) -> Self {
+        let Some(health) = known else { return Tally::new(pace) };
+        let health = control::Health { against: 0, ..health };
+        Tally { pace, model: Health::resumed(pace, health.up), health, weight: None }
     }
 
     /// Nothing is on its way to change the state.

@@ -56,7 +56,7 @@ impl AskError {
 /// reload).
 pub fn ask(state: &Path, request: &Request) -> Result<Reply, AskError> {
     let patience = match request {
-        Request::Reload { .. } => REPLY_TIMEOUT,
+        Request::Reload { .. } | Request::Restart => REPLY_TIMEOUT,
         _ => ANSWER_TIMEOUT,
     };
     converse(connect(state)?, state, request, patience)

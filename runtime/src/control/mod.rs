@@ -72,6 +72,8 @@ pub enum Request {
         /// By name; none is all of them.
         vips: Vec<String>,
     },
+    /// Become the program on disk, with everything that is held.
+    Restart,
     /// Be master of this vip and its group no longer, once.
     Failover {
         /// Its name.
@@ -92,6 +94,8 @@ pub enum Reply {
         /// Empty where nothing had to change on this machine.
         steps: Vec<StepResult>,
     },
+    /// To [`Request::Restart`]: the program on disk has found the file good and takes over now; `status` shows when.
+    Restarting,
     /// To [`Request::Drain`], [`Request::Undrain`] and [`Request::Failover`]: begun; `status` shows what comes of it.
     Begun {
         /// Those that it concerns, with those of their groups, in the order of the file.

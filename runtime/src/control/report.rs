@@ -25,6 +25,9 @@ pub struct StatusReport {
     pub now: Moment,
     /// Since when it runs.
     pub started: Moment,
+    /// When this program went on where another one was (`hactl restart`).
+    #[serde(default)]
+    pub resumed: Option<Moment>,
     /// The cluster's name.
     pub cluster: String,
     /// This machine's name in the file.

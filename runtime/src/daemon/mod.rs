@@ -14,6 +14,7 @@ mod fights;
 mod flaps;
 mod found;
 mod reload;
+mod restart;
 mod setup;
 mod signals;
 mod start;

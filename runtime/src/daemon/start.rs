@@ -1,6 +1,7 @@
 //! From the command line to a running daemon.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::converge::{Job, Look, Machine, Outcome, Tried, Turns};
 use super::drains::Drains;
 use super::fights::Fights;
 use super::flaps::Flaps;
+use super::restart::Handover;
 use super::setup::{Setup, setup};
 use super::signals::Signals;
 use super::state::State;
@@ -21,13 +23,13 @@ use super::turn::{Daemon, Inputs};
 use super::{Options, RunError};
 use crate::check::Watches;
 use crate::control::{self, Asked, BindError};
-use crate::driver::{self, DriverStatus, Heritage};
+use crate::driver::{self, DriverHandle, DriverStatus, Heritage};
 use crate::kernel::KernelError;
 use crate::memory;
 use crate::notify::{Groups, Notifier};
 
 /// Events of the VRRP thread that may wait: 255 vips changing their state together, several times over.
-const EVENTS: usize = 4096;
+pub(super) const EVENTS: usize = 4096;
 
 /// Findings of watches that may wait; a watch waits for room.
 const FINDINGS: usize = 256;
@@ -40,13 +42,16 @@ const REQUESTS: usize = 16;
 /// # Errors
 /// Why it could not start, or what ended it.
 pub fn run(options: Options) -> Result<(), RunError> {
-    let setup = setup(options.file.as_deref(), options.node.as_deref())?;
-    permitted()?;
+    let program = std::env::current_exe().unwrap_or_default();
+    let handover = Handover::take(&options.state);
+    let able = setup(options.file.as_deref(), options.node.as_deref()).map_err(RunError::from);
+    let able = able.and_then(|setup| permitted().map(|()| setup));
+    let setup = able.inspect_err(|_| handover.iter().for_each(Handover::abandon))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| RunError::System { what: "start", source })?;
-    let ended = runtime.block_on(serve(options, setup));
+    let ended = runtime.block_on(serve((options, program), setup, handover));
     // A program or a disk that hangs is not waited for.
     runtime.shutdown_background();
     ended
@@ -65,7 +70,11 @@ fn permitted() -> Result<(), RunError> {
     }
 }
 
-async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
+async fn serve(
+    (options, program): (Options, PathBuf),
+    setup: Setup,
+    handover: Option<Handover>,
+) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let mut state = State::new();
     let (asked_sender, mut asked) = mpsc::channel(REQUESTS);
@@ -75,13 +84,15 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
     if let Some(said) = said {
         warn(&mut state, &said);
     }
-    // At once and in batches: until they are gone, what a killed run left answers beside the new master. The plan, step
-    // by step, takes seconds for a thousand.
-    if let Err(e) = driver::release_leftovers(&setup.driver) {
-        tracing::warn!("{e}");
-    }
-    let done = first(&mut machine, &setup, &mut state)?;
-    let heritage = Heritage { drained: drains.names() };
+    let done = match &handover {
+        Some(handover) => {
+            state.resume(handover);
+            vec![]
+        }
+        None => first(&mut machine, &setup, &mut state)?,
+    };
+    let saved = handover.map(|handover| handover.router);
+    let heritage = Heritage { drained: drains.names(), saved: saved.clone() };
     let (events_sender, mut events) = mpsc::channel(EVENTS);
     memory::give_back();
     let driver =
@@ -91,39 +102,71 @@ async fn serve(options: Options, setup: Setup) -> Result<(), RunError> {
         let _ = driver.send(driver::Command::TableLoaded);
     }
     let (findings_sender, mut findings) = mpsc::channel(FINDINGS);
+    let notifier = notifier();
+    let given = Given { options, program, setup, state, driver, machine, notifier, drains };
+    let mut daemon = given.daemon(Watches::new(findings_sender));
+    daemon.begin();
+    if let Some(saved) = saved {
+        daemon.goes_on(&saved);
+    }
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    daemon.say(&Said::Ready { peer: daemon.setup.desired.peer.clone() });
+    let inputs = Inputs { signals: &mut signals, asked: &mut asked, events: &mut events, findings: &mut findings };
+    daemon.serve(inputs).await
+}
+
+/// Programs are told of changes by a task of their own.
+fn notifier() -> Notifier {
     let notifier = Notifier::default();
     tokio::spawn({
         let notifier = notifier.clone();
         async move { notifier.work().await }
     });
-    let mut daemon = Daemon {
-        out: Out::new(options.json),
-        setup,
-        state,
-        driver,
-        machine: Arc::new(Mutex::new(machine)),
-        watches: Watches::new(findings_sender),
-        sysctls: Sysctls::new(),
-        notifier,
-        groups: Groups::default(),
-        fights: Fights::default(),
-        lost: Fights::default(),
-        flaps: Flaps::default(),
-        mastered: BTreeSet::new(),
-        fighting: false,
-        retry: Duration::ZERO,
-        turns: Turns::default(),
-        work: None,
-        wanted: None,
-        not_before: None,
-        drains,
-        stopping: None,
-    };
-    daemon.begin();
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    daemon.say(&Said::Ready { peer: daemon.setup.desired.peer.clone() });
-    let inputs = Inputs { signals: &mut signals, asked: &mut asked, events: &mut events, findings: &mut findings };
-    daemon.serve(inputs).await
+    notifier
+}
+
+/// What a start has brought together.
+struct Given {
+    options: Options,
+    program: PathBuf,
+    setup: Setup,
+    state: State,
+    driver: DriverHandle,
+    machine: Machine,
+    notifier: Notifier,
+    drains: Drains,
+}
+
+impl Given {
+    /// Nothing has happened yet.
+    fn daemon(self, watches: Watches) -> Daemon {
+        Daemon {
+            out: Out::new(self.options.json),
+            setup: self.setup,
+            state: self.state,
+            driver: self.driver,
+            machine: Arc::new(Mutex::new(self.machine)),
+            watches,
+            sysctls: Sysctls::new(),
+            notifier: self.notifier,
+            groups: Groups::default(),
+            fights: Fights::default(),
+            lost: Fights::default(),
+            flaps: Flaps::default(),
+            mastered: BTreeSet::new(),
+            fighting: false,
+            retry: Duration::ZERO,
+            turns: Turns::default(),
+            work: None,
+            wanted: None,
+            not_before: None,
+            drains: self.drains,
+            stopping: None,
+            program: self.program,
+            directory: self.options.state,
+            resumed: None,
+        }
+    }
 }
 
 /// Makes this process the one run of this machine, and one that can be asked.
@@ -153,6 +196,11 @@ fn reachable(options: &Options, state: &mut State, asked_sender: mpsc::Sender<As
 /// Where services' rules cannot be loaded: a master without them would draw connections and drop them. Then the machine
 /// is as it was before.
 fn first(machine: &mut Machine, setup: &Setup, state: &mut State) -> Result<Vec<Tried>, RunError> {
+    // At once and in batches: until they are gone, what a killed run left answers beside the new master. The plan, step
+    // by step, takes seconds for a thousand.
+    if let Err(e) = driver::release_leftovers(&setup.driver) {
+        tracing::warn!("{e}");
+    }
     let live = state.live(setup, &DriverStatus::default());
     let job = Job {
         desired: Arc::clone(&setup.desired),

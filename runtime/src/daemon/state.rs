@@ -12,6 +12,7 @@ use model::units::Moment;
 use model::vrrp::{Oddity, VipState, VipStatus};
 
 use super::converge::{Look, Tried};
+use super::restart::Handover;
 use super::setup::Setup;
 use crate::check::{Healths, Subject, of_check};
 use crate::clock;
@@ -63,6 +64,13 @@ impl State {
             notes: vec![],
             warnings: VecDeque::new(),
         }
+    }
+
+    /// Goes on from what an earlier program knew.
+    pub fn resume(&mut self, handover: &Handover) {
+        self.started = handover.started;
+        self.healths = handover.healths.iter().cloned().collect();
+        self.restored.clone_from(&handover.restored);
     }
 
     /// Remembers a warning for `status`, the newest [`WARNINGS`] of them, each once and for [`WARNING_AGE`].
@@ -190,6 +198,7 @@ impl State {
             troubles: self.troubles(anomalies),
             warnings,
             drains: vec![],
+            resumed: None,
             reload: self.refused.clone(),
             thread: ThreadStatus {
                 realtime: thread.realtime,

@@ -1,6 +1,7 @@
 //! The daemon's loop: whatever happens next, handled.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,13 +40,13 @@ const SETTLE: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the VRRP thread may take to answer; it takes microseconds.
-const ANSWER: Duration = Duration::from_secs(1);
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
 
 /// How long the VRRP thread may take beyond its own limit for handing over before the process ends anyway.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// How long notify programs may still take then.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where things come in.
 pub(super) struct Inputs<'a> {
@@ -109,18 +110,26 @@ pub(super) struct Daemon {
     pub drains: Drains,
     /// It was asked to end, and ends then at the latest.
     pub stopping: Option<Instant>,
+    /// The program that runs, as it stood on disk when it started.
+    pub program: PathBuf,
+    /// Of the control socket, the lock and the record.
+    pub directory: PathBuf,
+    /// When this program went on where another one was.
+    pub resumed: Option<Moment>,
 }
 
 pub(super) enum Next {
     On,
     Stop,
+    /// Become the program on disk.
+    Restart,
     DriverEnded,
 }
 
 impl Daemon {
     /// Starts what the setup asks for.
     pub fn begin(&mut self) {
-        self.watches.set(self.setup.watches.clone());
+        self.watches.resume(self.setup.watches.clone(), &self.state.healths);
         self.sysctls.watch(self.setup.desired.sysctls.keys());
     }
 
@@ -161,6 +170,7 @@ impl Daemon {
                 Some(asked) = inputs.asked.recv() => inputs.signals.end.or(self.answer(asked)).await,
                 _ = inputs.signals.hangup.recv() => inputs.signals.end.or(self.hang_up()).await,
                 () = sleep(flapped.unwrap_or_default()), if flapped.is_some() => self.flapped(),
+                _ = inputs.signals.restart.recv() => inputs.signals.end.or(self.asked_to_restart()).await,
                 _ = looks.tick() => self.want(Cause::hint(None)),
                 () = sleep_until(drained_until), if drains => self.undrain_expired(),
                 _ = alive.tick() => self.alive(watchdog.is_some()).await,
@@ -168,6 +178,7 @@ impl Daemon {
             match next {
                 Next::On => {}
                 Next::Stop => self.stop(),
+                Next::Restart => self.become_next(inputs.events).await?,
                 Next::DriverEnded if self.stopping.is_some() => return self.stopped().await,
                 Next::DriverEnded => return self.driver_ended().await,
             }
@@ -308,7 +319,7 @@ impl Daemon {
         }
     }
 
-    fn event(&mut self, event: Option<DriverEvent>) -> Next {
+    pub(super) fn event(&mut self, event: Option<DriverEvent>) -> Next {
         match event {
             Some(DriverEvent::Router { at, event }) => {
                 self.out.tell(at, &event);

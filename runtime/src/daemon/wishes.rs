@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use model::vrrp::VipState;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::drains::{LONGEST, REASON, meant};
 use super::turn::{Daemon, Next};
 use crate::clock;
 use crate::control::{Asked, Reply, Request, StatusReport};
 use crate::driver::{Command, DriverStatus};
+
+/// How long an answer may take to reach its socket.
+const WRITTEN: Duration = Duration::from_millis(20);
 
 impl Daemon {
     pub(super) async fn answer(&mut self, Asked { request, reply }: Asked) -> Next {
@@ -23,7 +26,8 @@ impl Daemon {
                 Some(thread) if request == Request::Live => Reply::Live(self.state.live(&self.setup, &thread)),
                 Some(thread) => {
                     let report = self.state.report(&self.setup, &thread);
-                    Reply::Status(Box::new(StatusReport { drains: self.drains.list(), ..report }))
+                    let (drains, resumed) = (self.drains.list(), self.resumed);
+                    Reply::Status(Box::new(StatusReport { drains, resumed, ..report }))
                 }
             },
             Request::Drain { vips, reason, seconds } => {
@@ -31,6 +35,15 @@ impl Daemon {
             }
             Request::Undrain { vips } => self.undrain(vips).await,
             Request::Failover { vip } => self.failover(vip).await,
+            Request::Restart => match self.may_restart().await {
+                Ok(()) => {
+                    let _ = reply.send(Reply::Restarting);
+                    // Written before this program is none.
+                    sleep(WRITTEN).await;
+                    return Next::Restart;
+                }
+                Err((what, help)) => refused(what, help),
+            },
         };
         // The client may be gone.
         let _ = reply.send(answer);
@@ -43,6 +56,17 @@ impl Daemon {
             let _ = self.reload(None).await;
         }
         Next::On
+    }
+
+    /// By SIGUSR2: why not stands in the log and in `status`.
+    pub(super) async fn asked_to_restart(&mut self) -> Next {
+        match self.may_restart().await {
+            Ok(()) => Next::Restart,
+            Err((what, _)) => {
+                self.trouble(&format!("restart refused: {what}"));
+                Next::On
+            }
+        }
     }
 
     async fn drain(&mut self, vips: Vec<String>, reason: Option<String>, lasts: Option<Duration>) -> Reply {

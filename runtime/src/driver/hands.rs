@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::units::{Cidr, InterfaceName, Moment, Priority};
-use model::vrrp::{Effect, Event, Input, Settings};
+use model::vrrp::{Effect, Event, Input, Saved, Settings};
 use tokio::sync::mpsc;
 
 use super::{Command, DriverEvent};
@@ -124,16 +124,47 @@ impl Hands {
         }
     }
 
+    /// Takes over what another thread holds and these settings go on with.
+    pub fn adopt(&mut self, machine: &Machine, saved: &Saved, routers: &[Settings]) {
+        for s in routers.iter().filter(|s| saved.goes_on_as_master(s)) {
+            if let Some(port) = machine.port(&s.interface) {
+                self.links.insert(s.interface.clone(), port.index);
+            }
+            let stood = saved.routers.iter().find(|r| r.vip == s.name && r.family == s.family);
+            let stood: BTreeSet<Cidr> = stood.into_iter().flat_map(|r| &r.addresses).copied().collect();
+            let each = s.addresses.iter().filter(|cidr| stood.contains(cidr));
+            self.held.extend(each.map(|cidr| ((s.interface.clone(), *cidr), s.name.clone())));
+        }
+    }
+
+    /// Deletes what another thread was master of and these settings do not go on with.
+    pub fn release_abandoned(&mut self, machine: &Machine, saved: &Saved) -> Result<(), String> {
+        let mut failure = Ok(());
+        for router in saved.routers.iter().filter(|r| r.is_master()) {
+            let Some(port) = machine.port(&router.interface) else { continue };
+            let abandoned = |cidr: &&Cidr| !self.held.contains_key(&(router.interface.clone(), **cidr));
+            let abandoned: Vec<Cidr> = router.addresses.iter().filter(abandoned).copied().collect();
+            let released = self.hot.release(port, &abandoned, &BTreeSet::new());
+            failure = failure.and(released.map_err(|e| e.to_string()));
+        }
+        failure
+    }
+
     /// Deletes what a killed run left of these vips, and shuts the gate. In one edit: the kernel takes back an edit that
     /// deletes what is not there, and waits for all processors before it says so.
     pub fn release_leftovers(&mut self, machine: &Machine, routers: &[Settings]) -> Result<(), String> {
         let mut failure = Ok(());
         for s in routers {
             let Some(port) = machine.port(&s.interface) else { continue };
-            let released = self.hot.release(port, &s.addresses, &BTreeSet::new());
+            let left = |cidr: &&Cidr| !self.held.contains_key(&(s.interface.clone(), **cidr));
+            let left: Vec<Cidr> = s.addresses.iter().filter(left).copied().collect();
+            if left.is_empty() {
+                continue;
+            }
+            let released = self.hot.release(port, &left, &BTreeSet::new());
             failure = failure.and(released.map_err(|e| e.to_string()));
         }
-        if !self.gated.is_empty() {
+        if !self.gated.is_empty() && self.held.is_empty() {
             self.hot.set_gate(&BTreeSet::new());
         }
         failure

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::desired::Reach;
 use model::units::{Cidr, InterfaceName, Moment};
-use model::vrrp::{Effect, Event, Input, LinkState, Received, Router};
+use model::vrrp::{Effect, Event, Input, LinkState, Received, Router, Saved};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -73,6 +73,8 @@ pub(super) struct Driver {
     pace: Pace,
     /// Packets were found in this turn.
     found: bool,
+    /// Another thread goes on.
+    suspended: bool,
 }
 
 /// An interface of the vips, and what the router was told of it.
@@ -103,15 +105,24 @@ impl Driver {
         let timer = Timer::new().map_err(open("make a timer"))?;
         let mut hands = Hands::new(hot, socket, events);
         let interfaces = interfaces(&settings);
+        if let Some(saved) = &heritage.saved {
+            hands.adopt(watch.machine(), saved, &settings.routers);
+        }
         hands.settle(&settings.routers, settings.gated);
         hands.release_leftovers(watch.machine(), &settings.routers).map_err(DriverError::Leftovers)?;
+        if let Some(saved) = &heritage.saved {
+            hands.release_abandoned(watch.machine(), saved).map_err(DriverError::Leftovers)?;
+        }
         if let n @ 1.. = hands.hot.deleted() {
             tracing::info!("{n} addresses were released that are left over from a run that did not end cleanly");
         }
         let mut driver = Driver {
             interfaces,
             released: BTreeSet::new(),
-            router: Router::new(settings.routers),
+            router: match &heritage.saved {
+                Some(saved) => Router::resume(clock::now(), settings.routers, saved),
+                None => Router::new(settings.routers),
+            },
             hands,
             watch,
             tables,
@@ -126,6 +137,7 @@ impl Driver {
             busy: false,
             pace: Pace::default(),
             found: false,
+            suspended: false,
         };
         driver.hands.set_gate(driver.now);
         // Before anything else: not even the owner of the addresses becomes master first.
@@ -152,7 +164,7 @@ impl Driver {
         self.now = clock::now();
         self.listen();
         self.look_at_links();
-        while self.turn().is_continue() {
+        while self.turn().is_continue() && !self.suspended {
             let _ = self.timer.arm(self.router.deadline());
             match std::mem::take(&mut self.busy) || !self.answers.is_empty() {
                 true => continue,
@@ -163,6 +175,9 @@ impl Driver {
                     }
                 }
             }
+        }
+        if self.suspended {
+            return Ok(());
         }
         // Nothing else is due any more.
         self.hands.forget_stale(self.now);
@@ -203,6 +218,9 @@ impl Driver {
                     break;
                 }
             }
+        }
+        if self.suspended {
+            return ControlFlow::Break(());
         }
         if self.router.deadline().is_some_and(|at| at <= self.now) {
             self.feed(Some(Input::Tick));
@@ -380,6 +398,11 @@ impl Driver {
             Command::Query(answer) => drop(answer.send(self.status())),
             Command::Drain(vips) => self.feed(Some(Input::Drain(vips))),
             Command::StepDown(vip) => self.feed(Some(Input::StepDown { vip })),
+            Command::Suspend(answer) => {
+                // Whoever asked may have gone.
+                let saved = (!self.router.is_handing_over()).then(|| self.router.save(self.now));
+                self.suspended = saved.is_some() && answer.send(saved).is_ok();
+            }
             Command::Stop => self.feed(Some(Input::Stop)),
         }
     }
@@ -416,6 +439,17 @@ impl Driver {
             strangers: self.router.strangers(),
         }
     }
+}
+
+/// See [`super::abandon`].
+pub(super) fn abandon(saved: &Saved) -> Result<(), DriverError> {
+    let open = |what: &'static str| move |source: io::Error| DriverError::Open { what, source };
+    let hot = Hot::open().map_err(|(what, source)| DriverError::Open { what, source })?;
+    let socket = VrrpSocket::open().map_err(open("open a raw socket for VRRP"))?;
+    let watch = Watch::open().map_err(open("watch the kernel's interfaces"))?;
+    let (events, _nobody) = mpsc::channel(1);
+    let mut hands = Hands::new(hot, socket, events);
+    hands.release_abandoned(watch.machine(), saved).map_err(DriverError::Leftovers)
 }
 
 /// Interfaces of the vips, of which nothing was told yet.
