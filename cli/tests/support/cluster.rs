@@ -266,6 +266,12 @@ impl Setup {
         format!("fd77::1:{:x}", n + 1)
     }
 
+    /// The first address of the first router.
+    pub fn first(self) -> std::net::IpAddr {
+        let address = if self.v4 { Setup::address(0) } else { Setup::address6(0) };
+        address.parse().unwrap()
+    }
+
     /// Addresses of a router, IPv4.
     pub fn addresses(self, router: usize) -> impl Iterator<Item = String> {
         (0..self.addresses * usize::from(self.v4)).map(move |n| Setup::address(router * self.addresses + n))
