@@ -1,12 +1,14 @@
 //! The client: what a user of the vips sees, every millisecond.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use model::units::Family;
+use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -44,15 +46,30 @@ pub type Tell = Arc<dyn Fn(&Report) + Send + Sync>;
 ///
 /// # Errors
 /// In words, where no raw socket can be had.
-pub fn probe(addresses: &[Ipv4Addr], tell: Tell) -> Result<(), String> {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))
-        .and_then(|socket| socket.set_read_timeout(Some(REPORT_EVERY)).map(|()| socket))
-        .map_err(|e| format!("opening a raw socket to probe with: {e}"))?;
-    let ear = socket.try_clone().map_err(|e| e.to_string())?;
+pub fn probe(addresses: &[IpAddr], tell: Tell) -> Result<(), String> {
+    let told = |e: std::io::Error| format!("opening a raw socket to probe with: {e}");
     let book = Arc::new(Mutex::new(Book::new(addresses)));
+    let mut mouths = BTreeMap::new();
+    for family in addresses.iter().map(|a| Family::of(*a)).collect::<BTreeSet<_>>() {
+        let (domain, protocol) = match family {
+            Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+            Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+        };
+        let socket = Socket::new(domain, Type::RAW, Some(protocol)).map_err(told)?;
+        socket.set_read_timeout(Some(REPORT_EVERY)).map_err(told)?;
+        let (ear, book, tell) = (socket.try_clone().map_err(told)?, Arc::clone(&book), Arc::clone(&tell));
+        std::thread::spawn(move || hear(&ear, &book, &tell));
+        mouths.insert(family, socket);
+    }
     let writing = Arc::clone(&book);
-    std::thread::spawn(move || send(&socket, &writing));
-    std::thread::spawn(move || hear(ear, &book, &tell));
+    std::thread::spawn(move || send(&mouths, &writing));
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(REPORT_EVERY);
+            let measured = lock(&book).measured();
+            tell(&Report::Measured(measured));
+        }
+    });
     Ok(())
 }
 
@@ -62,7 +79,7 @@ struct Book {
     sent: Vec<u64>,
     /// Number of the next probe.
     next: u64,
-    lines: BTreeMap<Ipv4Addr, Line>,
+    lines: BTreeMap<IpAddr, Line>,
 }
 
 /// One address in the book.
@@ -75,7 +92,7 @@ struct Line {
 }
 
 impl Book {
-    fn new(addresses: &[Ipv4Addr]) -> Book {
+    fn new(addresses: &[IpAddr]) -> Book {
         let lines = addresses.iter().map(|address| (*address, Line::default())).collect();
         Book { sent: vec![0; REMEMBERED], next: 0, lines }
     }
@@ -95,7 +112,7 @@ impl Book {
     }
 
     /// Enters an answer to the probe whose number ends in these 16 bits. Probes that were lost before it are a gap.
-    fn answer(&mut self, address: Ipv4Addr, low: u16) -> Option<Report> {
+    fn answer(&mut self, address: IpAddr, low: u16) -> Option<Report> {
         let newest = self.next.checked_sub(1)?;
         let back = u64::from((newest as u16).wrapping_sub(low));
         let number = newest.checked_sub(back)?;
@@ -125,17 +142,18 @@ fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn send(socket: &Socket, book: &Mutex<Book>) {
-    let addresses: Vec<SocketAddr> =
-        lock(book).lines.keys().map(|address| SocketAddr::new(IpAddr::V4(*address), 0)).collect();
+fn send(mouths: &BTreeMap<Family, Socket>, book: &Mutex<Book>) {
+    let addresses: Vec<IpAddr> = lock(book).lines.keys().copied().collect();
     let period = u64::try_from(PERIOD.as_nanos()).unwrap_or(1);
     let mut due = now();
     loop {
         let number = lock(book).send(now());
-        let packet = echo_request(number as u16);
         for address in &addresses {
-            // Unreachable is what an outage looks like from here: it is measured, not reported.
-            let _ = socket.send_to(&packet, &(*address).into());
+            let family = Family::of(*address);
+            if let Some(mouth) = mouths.get(&family) {
+                // Unreachable is what an outage looks like from here: it is measured, not reported.
+                let _ = mouth.send_to(&echo_request(family, number as u16), &SocketAddr::new(*address, 0).into());
+            }
         }
         // A client that was kept from running does not make up for what it missed.
         due = (due + period).max(now().saturating_sub(period));
@@ -143,40 +161,47 @@ fn send(socket: &Socket, book: &Mutex<Book>) {
     }
 }
 
-fn hear(mut socket: Socket, book: &Mutex<Book>, tell: &Tell) {
-    let every = u64::try_from(REPORT_EVERY.as_nanos()).unwrap_or(u64::MAX);
-    let mut reported = now();
+fn hear(ear: &Socket, book: &Mutex<Book>, tell: &Tell) {
     let mut packet = [0; 256];
     loop {
-        if let Some((address, low)) = socket.read(&mut packet).ok().and_then(|n| echo_reply(packet.get(..n)?)) {
-            let gap = lock(book).answer(address, low);
+        let heard = recvfrom::<SockaddrStorage>(ear.as_raw_fd(), &mut packet);
+        let Ok((length, Some(from))) = heard else { continue };
+        let v4 = from.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        let Some(from) = v4.or_else(|| from.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()))) else { continue };
+        if let Some(low) = packet.get(..length).and_then(|packet| echo_reply(Family::of(from), packet)) {
+            let gap = lock(book).answer(from, low);
             gap.iter().for_each(|gap| tell(gap));
-        }
-        if now().saturating_sub(reported) >= every {
-            reported = now();
-            let measured = lock(book).measured();
-            tell(&Report::Measured(measured));
         }
     }
 }
 
-/// An ICMP echo request (RFC 792) with the laboratory's identifier.
-fn echo_request(number: u16) -> [u8; 8] {
-    const IDENTIFIER: u16 = 0x4841;
+/// What tells the laboratory's probes from other people's.
+const IDENTIFIER: [u8; 2] = [0x48, 0x41];
+
+/// An ICMP echo request (RFC 792, RFC 4443 §4.1) with the laboratory's identifier. Of IPv6 the kernel fills the checksum
+/// in, which covers the addresses.
+fn echo_request(family: Family, number: u16) -> [u8; 8] {
+    let ([i0, i1], [n0, n1]) = (IDENTIFIER, number.to_be_bytes());
+    if family == Family::V6 {
+        return [128, 0, 0, 0, i0, i1, n0, n1];
+    }
     // The one's complement sum of type 8, the identifier and the number.
-    let sum = 0x0800 + u32::from(IDENTIFIER) + u32::from(number);
+    let sum = 0x0800 + u32::from(u16::from_be_bytes(IDENTIFIER)) + u32::from(number);
     let folded = (sum & 0xffff) + (sum >> 16);
-    let checksum = !(((folded & 0xffff) + (folded >> 16)) as u16);
-    let ([c0, c1], [i0, i1], [n0, n1]) = (checksum.to_be_bytes(), IDENTIFIER.to_be_bytes(), number.to_be_bytes());
+    let [c0, c1] = (!(((folded & 0xffff) + (folded >> 16)) as u16)).to_be_bytes();
     [8, 0, c0, c1, i0, i1, n0, n1]
 }
 
-/// Sender and number of an echo reply, its IPv4 header in front.
-fn echo_reply(packet: &[u8]) -> Option<(Ipv4Addr, u16)> {
-    let header = usize::from(packet.first()? & 0x0f) * 4;
-    let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+/// The number of an echo reply; of IPv4 its header is in front.
+fn echo_reply(family: Family, packet: &[u8]) -> Option<u16> {
+    let (header, reply) = match family {
+        Family::V4 => (usize::from(packet.first()? & 0x0f) * 4, 0),
+        Family::V6 => (0, 129),
+    };
     match packet.get(header..header + 8)? {
-        [0, _, _, _, 0x48, 0x41, n0, n1] => Some((source.into(), u16::from_be_bytes([*n0, *n1]))),
+        [kind, _, _, _, i0, i1, n0, n1] if *kind == reply && [*i0, *i1] == IDENTIFIER => {
+            Some(u16::from_be_bytes([*n0, *n1]))
+        }
         _ => None,
     }
 }
@@ -283,7 +308,7 @@ async fn trip(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 50));
 
     /// Sends `count` probes, one a millisecond from `from` milliseconds on.
     fn send(book: &mut Book, from: u64, count: u64) {
@@ -325,7 +350,8 @@ mod tests {
     #[test]
     fn an_echo_request_carries_a_checksum_that_adds_up() {
         for number in [0, 1, 0xabcd, 0xffff] {
-            let sum: u32 = echo_request(number).chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+            let sum: u32 =
+                echo_request(Family::V4, number).chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
             assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
         }
     }

@@ -1,7 +1,7 @@
 //! What a laboratory has to tell: to a person through a face, to a test as JSON.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ pub enum Fact {
         /// The vip.
         vip: String,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Between the last probe answered before and the first one after, less the period.
         ms: f64,
     },
@@ -86,7 +86,7 @@ pub enum Fact {
         /// The vip.
         vip: String,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Sent.
         sent: u32,
         /// Answered.

@@ -1,7 +1,7 @@
 //! A machine: the first process of its namespaces does what the world orders and reports what it sees.
 
 use std::io::Write;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_rustls::TlsAcceptor;
@@ -149,7 +149,7 @@ impl Machine {
     }
 
     /// Opens or closes the stub server that a check looks at.
-    async fn listen(&mut self, target: SocketAddrV4, open: bool) -> Result<(), String> {
+    async fn listen(&mut self, target: SocketAddr, open: bool) -> Result<(), String> {
         let here = self.stubs.iter_mut().find(|(listener, _)| listener.at == target);
         let (listener, stub) =
             here.ok_or_else(|| format!("{target} is another machine: kill or cut that one instead"))?;

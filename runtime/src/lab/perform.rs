@@ -308,7 +308,7 @@ fn check_is_elsewhere(name: &str, who: &Who, topology: &Topology, config: &model
     }
     let check = config.checks.iter().find(|check| check.name == name)?;
     let target = super::topology::target_of(check)?;
-    let here = machine.serve.iter().any(|listener| std::net::SocketAddr::V4(listener.at) == target);
+    let here = machine.serve.iter().any(|listener| listener.at == target);
     (!here).then(|| format!("check \"{name}\" looks at {target}, another machine: kill or cut that one instead"))
 }
 

@@ -2,7 +2,7 @@
 //! reports up its standard output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use model::config::Check;
@@ -71,7 +71,7 @@ pub enum Role {
         /// Its own addresses.
         sources: Vec<Ipv4Addr>,
         /// The addresses it probes.
-        probe: Vec<Ipv4Addr>,
+        probe: Vec<IpAddr>,
     },
 }
 
@@ -79,7 +79,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// Address and port.
-    pub at: SocketAddrV4,
+    pub at: SocketAddr,
     /// Answered to every line.
     pub name: String,
     /// Status of an answer to an HTTP request.
@@ -141,7 +141,7 @@ pub enum Report {
     /// Probes went unanswered for a while, and are answered again.
     Gap {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Sending time of the last probe answered before, nanoseconds of the monotonic clock.
         from: u64,
         /// Sending time of the first probe answered after.
@@ -176,7 +176,7 @@ pub struct Measured {
     /// Sending time of the last probe.
     pub at: u64,
     /// By address: probes sent, probes answered, sending time of the last one answered (0: none ever).
-    pub addresses: BTreeMap<Ipv4Addr, (u32, u32, u64)>,
+    pub addresses: BTreeMap<IpAddr, (u32, u32, u64)>,
 }
 
 /// The monotonic clock in nanoseconds, one for all machines.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn reports_come_out_of_the_pipe_as_they_went_in() {
-        let address = Ipv4Addr::new(192, 0, 2, 50);
+        let address = IpAddr::from([192, 0, 2, 50]);
         let measured = Measured { at: 7, addresses: BTreeMap::from([(address, (50, 49, 6))]) };
         for report in [
             Report::Trips { silent: BTreeSet::from([1, 20]), at: 5 },

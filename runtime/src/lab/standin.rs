@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,7 +54,7 @@ impl StandIns {
     ///
     /// # Errors
     /// In words.
-    pub fn set(&mut self, name: &str, healthy: bool) -> Result<Option<SocketAddrV4>, String> {
+    pub fn set(&mut self, name: &str, healthy: bool) -> Result<Option<SocketAddr>, String> {
         let check =
             self.checks.iter().find(|c| c.name == name).ok_or_else(|| format!("there is no check \"{name}\""))?;
         let check = check.clone();
@@ -69,8 +69,7 @@ impl StandIns {
             CheckKind::Ping { target } if self.mark(name, healthy) => props::answers(*target, healthy)?,
             CheckKind::Ping { .. } => {}
             CheckKind::Tcp { .. } | CheckKind::Tls { .. } | CheckKind::Http { .. } => {
-                let v4 = |target| if let SocketAddr::V4(v4) = target { Some(v4) } else { None };
-                return Ok(target_of(&check).and_then(v4));
+                return Ok(target_of(&check));
             }
         }
         Ok(None)

@@ -1,7 +1,7 @@
 //! What is known of the laboratory at this moment, and whether an expectation is true of it. Time is an argument.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use model::vrrp::{Event, VipState};
@@ -117,9 +117,9 @@ pub struct VipView {
     /// Its name.
     pub name: String,
     /// Its addresses.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Sending time of the last answered probe, by address; 0 for none.
-    pub answered: BTreeMap<Ipv4Addr, u64>,
+    pub answered: BTreeMap<IpAddr, u64>,
     /// Sending time of the last probe.
     pub probed: u64,
     /// Share of answered probes, 0–100, of each 50 ms.
@@ -192,7 +192,7 @@ impl State {
     }
 
     /// Enters an outage that ended: its vip, and how long it was.
-    pub fn outage(&mut self, address: Ipv4Addr, from: u64, to: u64) -> Option<(String, Duration)> {
+    pub fn outage(&mut self, address: IpAddr, from: u64, to: u64) -> Option<(String, Duration)> {
         let disturbed = self.disturbed_at;
         let vip = self.vips.iter_mut().find(|vip| vip.addresses.contains(&address))?;
         let long = less_period(to.saturating_sub(from));

@@ -3,7 +3,7 @@
 //! One port speaks whatever the visitor does: TLS where the first byte is that of a handshake, HTTP where a request
 //! stands, else one line for each line.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -66,7 +66,7 @@ pub async fn serve(listener: &Listener, tls: TlsAcceptor) -> Result<Stub, String
     Ok(Stub { task })
 }
 
-async fn listen(at: SocketAddrV4) -> std::io::Result<TcpListener> {
+async fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(at).await
 }
 
@@ -120,11 +120,11 @@ mod tests {
     use std::net::TcpStream as Client;
 
     /// Runs `visit` against a stub on a thread of its own.
-    fn with_stub(visit: impl FnOnce(SocketAddrV4) + Send + 'static) {
+    fn with_stub(visit: impl FnOnce(SocketAddr) + Send + 'static) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let port = Reserve::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let at = SocketAddrV4::new([127, 0, 0, 1].into(), port);
+            let at = SocketAddr::from(([127, 0, 0, 1], port));
             let listener = Listener { at, name: "pve1".into(), status: 204 };
             let _stub = serve(&listener, acceptor().unwrap()).await.unwrap();
             tokio::task::spawn_blocking(move || visit(at)).await.unwrap();

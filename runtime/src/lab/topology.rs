@@ -1,10 +1,10 @@
 //! (Config) -> the machines, wires and servers that a file speaks of. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use model::config::{Check, CheckKind, Config, Peer, ProbeKind, Secret};
-use model::units::Cidr;
+use model::units::{Cidr, Family};
 
 use super::protocol::{Listener, MadeUp};
 
@@ -23,10 +23,10 @@ pub struct Topology {
     pub machines: Vec<Machine>,
     /// The client's links.
     pub client: Vec<Link>,
-    /// The client's addresses on the first segment.
+    /// The client's IPv4 addresses on the first segment that has any.
     pub sources: Vec<Ipv4Addr>,
     /// Every vip's name with its addresses.
-    pub vips: Vec<(String, Vec<Ipv4Addr>)>,
+    pub vips: Vec<(String, Vec<IpAddr>)>,
     /// Every service's name with where clients reach it.
     pub services: Vec<(String, SocketAddrV4)>,
     /// Secrets the file wants from elsewhere.
@@ -62,9 +62,6 @@ pub struct Link {
 /// Why no laboratory can be built of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
-    /// An address of another family.
-    #[error("the laboratory speaks IPv4 only, {0} is not")]
-    NotV4(IpAddr),
     /// Too much for one machine.
     #[error("the file speaks of {0} machines, the laboratory has room for {MACHINES}")]
     TooMany(usize),
@@ -82,8 +79,8 @@ pub enum TopologyError {
 /// Where the file speaks of what the laboratory cannot build.
 pub fn lay_out(config: &Config) -> Result<Topology, TopologyError> {
     let mut plan = Planner::new(config)?;
-    let mut machines = config.peers.iter().map(|peer| plan.peer(peer)).collect::<Result<Vec<_>, _>>()?;
-    machines.extend(plan.hosts()?);
+    let mut machines: Vec<Machine> = config.peers.iter().map(|peer| plan.peer(peer)).collect();
+    machines.extend(plan.hosts());
     if machines.len() > MACHINES {
         return Err(TopologyError::TooMany(machines.len()));
     }
@@ -96,7 +93,7 @@ pub fn lay_out(config: &Config) -> Result<Topology, TopologyError> {
         vips: config
             .vips
             .iter()
-            .map(|vip| (vip.name.clone(), vip.addresses.iter().filter_map(|a| a.value.v4()).collect()))
+            .map(|vip| (vip.name.clone(), vip.addresses.iter().map(|a| a.value.address()).collect()))
             .collect(),
         services: services(config),
         secrets: secrets(config),
@@ -114,7 +111,7 @@ struct Segment {
 struct Planner<'a> {
     config: &'a Config,
     segments: Vec<Segment>,
-    taken: BTreeSet<Ipv4Addr>,
+    taken: BTreeSet<IpAddr>,
 }
 
 impl<'a> Planner<'a> {
@@ -123,9 +120,7 @@ impl<'a> Planner<'a> {
         let mut taken = BTreeSet::new();
         for vip in &config.vips {
             let networks: Vec<Cidr> = vip.addresses.iter().map(|a| a.value).collect();
-            for network in &networks {
-                taken.insert(network.v4().ok_or(TopologyError::NotV4(network.address()))?);
-            }
+            taken.extend(networks.iter().map(|network| network.address()));
             let interface = vip.interface.value.to_string();
             let members = vip.priorities.keys().cloned();
             match segments.iter_mut().find(|s| s.interface == interface) {
@@ -138,17 +133,18 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        for peer in &config.peers {
-            taken.insert(v4(peer.address)?);
-        }
-        for target in targets(config) {
-            taken.insert(v4(target)?);
+        taken.extend(config.peers.iter().flat_map(Peer::addresses));
+        taken.extend(targets(config));
+        for segment in segments.iter_mut().filter(|segment| segment.networks.is_empty()) {
+            // Vips without an address are where their members are.
+            let members = config.peers.iter().filter(|peer| segment.members.contains(&peer.name));
+            segment.networks = members.flat_map(Peer::addresses).filter_map(alone).collect();
         }
         if segments.is_empty() { Err(TopologyError::NoVip) } else { Ok(Planner { config, segments, taken }) }
     }
 
-    fn peer(&mut self, peer: &Peer) -> Result<Machine, TopologyError> {
-        let address = v4(peer.address)?;
+    fn peer(&mut self, peer: &Peer) -> Machine {
+        let address = peer.address;
         let of: Vec<usize> = (0..self.segments.len())
             .filter(|&i| self.segments.get(i).is_some_and(|s| s.members.contains(&peer.name)))
             .collect();
@@ -163,45 +159,40 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let addresses = if segment == home {
-                cidr(address, self.network(segment, address).map_or(24, |n| n.prefix()))
+                peer.addresses().filter_map(|address| self.placed(segment, address)).collect()
             } else {
-                self.free(segment)
+                [Family::V4, Family::V6].into_iter().filter_map(|family| self.free(segment, family)).collect()
             };
-            links.push(Link { segment, interface, addresses: addresses.into_iter().collect() });
+            links.push(Link { segment, interface, addresses });
         }
-        Ok(Machine {
+        Machine {
             name: peer.name.clone(),
             is_peer: true,
             links,
             serve: self.listeners(address, &peer.name, true),
             checks: self.config.checks.clone(),
-        })
+        }
     }
 
     /// Machines for what the file points at beside its peers.
-    fn hosts(&mut self) -> Result<Vec<Machine>, TopologyError> {
-        let mut hosts: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
+    fn hosts(&mut self) -> Vec<Machine> {
+        let mut hosts: BTreeMap<IpAddr, String> = BTreeMap::new();
         for backend in self.config.services.iter().flat_map(|s| &s.backends) {
-            hosts.entry(v4(backend.target.ip())?).or_insert_with(|| backend.name.clone());
+            hosts.entry(backend.target.ip()).or_insert_with(|| backend.name.clone());
         }
-        for check in &self.config.checks {
-            if let Some(target) = asked_by(check) {
-                let address = v4(target)?;
-                hosts.entry(address).or_insert_with(|| address.to_string());
-            }
+        for address in self.config.checks.iter().filter_map(asked_by) {
+            hosts.entry(address).or_insert_with(|| address.to_string());
         }
-        let peers: BTreeSet<IpAddr> = self.config.peers.iter().map(|peer| peer.address).collect();
+        let peers: BTreeSet<IpAddr> = self.config.peers.iter().flat_map(Peer::addresses).collect();
         let vips: BTreeSet<IpAddr> =
             self.config.vips.iter().flat_map(|vip| &vip.addresses).map(|a| a.value.address()).collect();
-        let elsewhere =
-            |a: &Ipv4Addr| !a.is_loopback() && !peers.contains(&IpAddr::V4(*a)) && !vips.contains(&IpAddr::V4(*a));
+        let elsewhere = |a: &IpAddr| !a.is_loopback() && !peers.contains(a) && !vips.contains(a);
         let hosts = hosts.into_iter().filter(|(address, _)| elsewhere(address));
-        Ok(hosts
+        hosts
             .map(|(address, name)| {
                 let segment = (0..self.segments.len()).find(|&i| self.network(i, address).is_some()).unwrap_or(0);
-                let prefix = self.network(segment, address).map_or(24, |n| n.prefix());
                 let interface = self.segments.get(segment).map_or("eth0".into(), |s| s.interface.clone());
-                let addresses = cidr(address, prefix).into_iter().collect();
+                let addresses = self.placed(segment, address).into_iter().collect();
                 let serve = self.listeners(address, &name, false);
                 Machine {
                     name,
@@ -211,14 +202,15 @@ impl<'a> Planner<'a> {
                     checks: vec![],
                 }
             })
-            .collect())
+            .collect()
     }
 
     fn client(&mut self) -> Result<(Vec<Link>, Vec<Ipv4Addr>), TopologyError> {
         let mut links = vec![];
         for segment in 0..self.segments.len() {
             let wanted = if segment == 0 { CLIENTS } else { 1 };
-            let addresses: Vec<Cidr> = (0..wanted).map_while(|_| self.free(segment)).collect();
+            let mut addresses: Vec<Cidr> = (0..wanted).map_while(|_| self.free(segment, Family::V4)).collect();
+            addresses.extend(self.free(segment, Family::V6));
             if addresses.is_empty() {
                 let vip = self.segments.get(segment).map(|s| s.vip.clone()).unwrap_or_default();
                 return Err(TopologyError::NoRoom(vip));
@@ -230,41 +222,50 @@ impl<'a> Planner<'a> {
     }
 
     /// The network of a segment that an address is in.
-    fn network(&self, segment: usize, address: Ipv4Addr) -> Option<Cidr> {
+    fn network(&self, segment: usize, address: IpAddr) -> Option<Cidr> {
         let networks = &self.segments.get(segment)?.networks;
-        networks.iter().copied().find(|n| n.prefix() < 31 && n.v4().is_some_and(|own| same(own, address, n.prefix())))
+        networks.iter().copied().find(|n| !is_single(*n) && n.contains(address))
+    }
+
+    /// An address with the prefix that it has on a segment.
+    fn placed(&self, segment: usize, address: IpAddr) -> Option<Cidr> {
+        let prefix = self.network(segment, address).map_or(usual(address), Cidr::prefix);
+        Cidr::new(address, prefix).ok()
     }
 
     /// An address of a segment that nobody has, from the far end: people number their machines from the near one.
-    fn free(&mut self, segment: usize) -> Option<Cidr> {
+    fn free(&mut self, segment: usize, family: Family) -> Option<Cidr> {
         let networks = &self.segments.get(segment)?.networks;
-        // A vip without a network (/32) is near the peers, whose networks count as /24.
-        let network = networks.iter().find(|n| n.prefix() < 31).or(networks.first())?;
-        let prefix = if network.prefix() < 31 { network.prefix() } else { 24 };
-        let first = u32::from(network.v4()?) & mask(prefix);
-        let last = first | !mask(prefix);
-        let found = (first.saturating_add(1)..last).rev().map(Ipv4Addr::from).find(|a| !self.taken.contains(a))?;
+        let mut networks = networks.iter().copied().filter(|network| network.family() == family);
+        // A vip without a network (/32) is near the peers, whose networks count as the usual ones.
+        let first = networks.next()?;
+        let network = std::iter::once(first).chain(networks).find(|n| !is_single(*n)).unwrap_or(first);
+        let prefix = if is_single(network) { usual(network.address()) } else { network.prefix() };
+        let hosts = mask(family, prefix);
+        let first = number(network.address()) & !hosts;
+        let mut all = (first.saturating_add(1)..first | hosts).rev().map(|n| address(family, n));
+        let found = all.find(|a| !self.taken.contains(a))?;
         self.taken.insert(found);
-        cidr(found, prefix)
+        Cidr::new(found, prefix).ok()
     }
 
     /// What a machine of this address answers on.
-    fn listeners(&self, address: Ipv4Addr, name: &str, is_peer: bool) -> Vec<Listener> {
-        let mut found: BTreeMap<SocketAddrV4, u16> = BTreeMap::new();
-        let here = |ip: IpAddr| ip == IpAddr::V4(address);
+    fn listeners(&self, address: IpAddr, name: &str, is_peer: bool) -> Vec<Listener> {
+        let mut found: BTreeMap<SocketAddr, u16> = BTreeMap::new();
+        let here = |ip: IpAddr| ip == address;
         for service in &self.config.services {
             for backend in service.backends.iter().filter(|b| here(b.target.ip())) {
-                found.entry(SocketAddrV4::new(address, backend.target.port())).or_insert(200);
+                found.entry(SocketAddr::new(address, backend.target.port())).or_insert(200);
                 let Some(probe) = &service.probe else { continue };
                 let port = probe.port.unwrap_or(backend.target.port());
                 let status = if let ProbeKind::Http { expect, .. } = probe.kind { expect } else { 200 };
-                found.insert(SocketAddrV4::new(address, port), status);
+                found.insert(SocketAddr::new(address, port), status);
             }
         }
         for check in &self.config.checks {
-            let Some(target) = target_of(check).and_then(v4_target) else { continue };
+            let Some(target) = target_of(check) else { continue };
             let status = if let CheckKind::Http { expect, .. } = check.kind { expect } else { 200 };
-            if *target.ip() == address || (is_peer && target.ip().is_loopback()) {
+            if target.ip() == address || (is_peer && target.ip().is_loopback()) {
                 found.insert(target, status);
             }
         }
@@ -275,14 +276,16 @@ impl<'a> Planner<'a> {
 /// Networks other than a link's own that machines may be in: reached over the first link, the segment being flat.
 pub fn far_networks(topology: &Topology, links: &[Link]) -> Vec<Cidr> {
     let own = |network: &Cidr| {
-        let near =
-            |a: &Cidr| network.v4().zip(a.v4()).is_some_and(|(x, y)| same(x, y, a.prefix().min(network.prefix())));
+        let near = |a: &Cidr| a.contains(network.address()) || network.contains(a.address());
         links.iter().flat_map(|link| &link.addresses).any(near)
     };
     let all = topology.machines.iter().flat_map(|m| &m.links).chain(&topology.client).flat_map(|l| &l.addresses);
     let networks: BTreeSet<Cidr> = all
-        .filter_map(|a| cidr(Ipv4Addr::from(u32::from(a.v4()?) & mask(a.prefix())), a.prefix()))
-        .chain(topology.vips.iter().flat_map(|(_, addresses)| addresses).filter_map(|a| cidr(*a, 32)))
+        .filter_map(|a| {
+            let base = number(a.address()) & !mask(a.family(), a.prefix());
+            Cidr::new(address(a.family(), base), a.prefix()).ok()
+        })
+        .chain(topology.vips.iter().flat_map(|(_, addresses)| addresses).filter_map(|a| alone(*a)))
         .collect();
     networks.into_iter().filter(|network| !own(network)).collect()
 }
@@ -337,27 +340,42 @@ fn secrets(config: &Config) -> MadeUp {
     made_up
 }
 
-fn v4(address: IpAddr) -> Result<Ipv4Addr, TopologyError> {
+/// The prefix that networks of people have.
+fn usual(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 24 } else { 64 }
+}
+
+/// No network but a single address, or two ends of a cable.
+fn is_single(network: Cidr) -> bool {
+    network.prefix() + 1 >= if network.family() == Family::V4 { 32 } else { 128 }
+}
+
+/// An address by itself.
+fn alone(address: IpAddr) -> Option<Cidr> {
+    Cidr::new(address, if address.is_ipv4() { 32 } else { 128 }).ok()
+}
+
+fn number(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(TopologyError::NotV4(address)),
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
     }
 }
 
-fn v4_target(target: SocketAddr) -> Option<SocketAddrV4> {
-    if let SocketAddr::V4(target) = target { Some(target) } else { None }
+fn address(family: Family, number: u128) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap_or_default())),
+        Family::V6 => IpAddr::V6(Ipv6Addr::from(number)),
+    }
 }
 
-fn cidr(address: Ipv4Addr, prefix: u8) -> Option<Cidr> {
-    Cidr::new(IpAddr::V4(address), prefix).ok()
-}
-
-fn mask(prefix: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
-}
-
-fn same(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
-    u32::from(a) & mask(prefix) == u32::from(b) & mask(prefix)
+/// The bits of a host's number in its network.
+fn mask(family: Family, prefix: u8) -> u128 {
+    let bits = if family == Family::V4 { 32 } else { 128 };
+    match bits - u32::from(prefix) {
+        128 => u128::MAX,
+        hosts => (1 << hosts) - 1,
+    }
 }
 
 #[cfg(test)]

@@ -420,7 +420,7 @@ impl World<'_> {
         }
     }
 
-    fn addresses(&self) -> Vec<(String, std::net::Ipv4Addr)> {
+    fn addresses(&self) -> Vec<(String, std::net::IpAddr)> {
         let of = |vip: &VipView| vip.addresses.iter().map(|a| (vip.name.clone(), *a)).collect::<Vec<_>>();
         self.state.vips.iter().flat_map(of).collect()
     }

@@ -275,11 +275,11 @@ mod tests {
     use runtime::lab::protocol::Measured;
     use runtime::lab::state::Connection;
     use std::collections::BTreeMap;
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
     /// Three machines, 1.2 seconds after the first was killed.
     fn outage() -> State {
-        let vip = Ipv4Addr::new(192, 168, 31, 50);
+        let vip = IpAddr::from([192, 168, 31, 50]);
         let machine = |(name, power, state): (&str, Power, Option<VipState>)| MachineState {
             name: name.into(),
             address: "192.168.31.11".into(),

@@ -1,7 +1,7 @@
 use super::*;
 
 const MS: u64 = 1_000_000;
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 50));
 
 fn event(to: &str) -> Event {
     let json = format!(r#"{{"event":"state","vip":"ui","from":"INIT","to":"{to}","priority":100,"why":"x"}}"#);
