@@ -404,7 +404,7 @@ fn verbs_of_hactl_are_asked_of_a_machine_of_the_laboratory() {
     // Whoever is first: on a busy machine it is not always the best.
     let story = "wait settled\ndrain holder of ui\nwait settled\nexpect one master of ui\nexpect outage ui < 500ms\n\
                  undrain it\nfailover ui\nwait settled\nexpect one master of ui\nexpect outage ui < 500ms\n\
-                 failover nobody\n";
+                 restart holder of ui\nwait settled\nexpect outage ui < 100ms\nfailover nobody\n";
     let (status, out, err) = run(&mut Stage::new("proxmox-ui.kdl", story).command());
     assert_eq!(status.code(), Some(1), "{out}{err}");
     assert!(err.contains("there is no vip \"nobody\""), "{err}");
@@ -412,7 +412,7 @@ fn verbs_of_hactl_are_asked_of_a_machine_of_the_laboratory() {
     let (status, out, err) = run(&mut Stage::new("proxmox-ui.kdl", &story).command());
     println!("{out}");
     assert_eq!(status.code(), Some(0), "{out}{err}");
-    for deed in ["drain holder of ui (", "undrain it", "failover ui ("] {
+    for deed in ["drain holder of ui (", "undrain it", "failover ui (", "restart holder of ui ("] {
         assert!(out.lines().any(|line| line.starts_with(deed)), "{deed}: {out}");
     }
     assert_eq!(out.lines().filter(|line| line.contains(" -> pve") && line.contains("  ui   pve")).count(), 2, "{out}");

@@ -10,6 +10,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("start P", "boot it afresh; or start `hactl run` again where only that was stopped"),
     ("stop P", "ask its `hactl run` to end (SIGTERM)"),
     ("reload P", "let its `hactl run` read the file again (SIGHUP)"),
+    ("restart P", "let its `hactl run` become the program on disk (hactl restart)"),
     ("drain P [V]", "let its `hactl run` leave the vips, or one, to the others (hactl drain)"),
     ("undrain P [V]", "take that back"),
     ("failover V", "let the holder of vip V hand it over, once"),
@@ -51,7 +52,7 @@ pub enum Command {
     Stop(Who),
     /// `reload P`
     Reload(Who),
-    /// `drain P [V]`, `undrain P [V]`, `failover V`: a verb of hactl, asked of a machine's, with its arguments.
+    /// `restart P`, `drain P [V]`, `undrain P [V]`, `failover V`: a verb of hactl, asked of a machine's, with its arguments.
     Verb(Who, Vec<String>),
     /// `freeze P`
     Freeze(Who),
@@ -162,6 +163,7 @@ impl<'a> Words<'a> {
             "start" => Command::Start(self.who()?),
             "stop" => Command::Stop(self.who()?),
             "reload" => Command::Reload(self.who()?),
+            "restart" => Command::Verb(self.who()?, vec![verb.to_owned()]),
             "drain" | "undrain" => {
                 let who = self.who()?;
                 let vip = self.perhaps(|words| words.word("a vip").map(str::to_owned))?;

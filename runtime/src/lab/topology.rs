@@ -417,6 +417,28 @@ mod tests {
     }
 
     #[test]
+    fn a_vip_of_both_families_has_a_client_of_both() {
+        let parsed = parse(&[Source { name: "ha.kdl".into(), text: PAIR.into() }]);
+        let mut config = parsed.config.unwrap();
+        let mut address = config.vips[0].addresses[0].clone();
+        address.value = "2001:db8::50/64".parse().unwrap();
+        config.vips[0].addresses.push(address);
+        config.peers[0].second = Some("2001:db8::11".parse().unwrap());
+        let topology = lay_out(&config).unwrap();
+        assert_eq!(show(&topology.machines[0].links), ["0 eth0 192.0.2.11/24", "0 eth0 2001:db8::11/64"]);
+        assert_eq!(show(&topology.machines[1].links), ["0 wlp3s0 192.0.2.12/24"]);
+        let client = show(&topology.client);
+        assert_eq!(
+            (client.len(), client.last().unwrap().as_str()),
+            (CLIENTS + 1, "0 eth0 2001:db8::ffff:ffff:ffff:fffe/64")
+        );
+        assert_eq!(topology.vips[0].1, ["192.0.2.50".parse::<IpAddr>().unwrap(), "2001:db8::50".parse().unwrap()]);
+        let db = topology.machines.iter().find(|m| m.name == "db").unwrap();
+        let far: Vec<String> = far_networks(&topology, &db.links).iter().map(ToString::to_string).collect();
+        assert_eq!(far, ["192.0.2.0/24", "192.0.2.50/32", "2001:db8::/64", "2001:db8::50/128"]);
+    }
+
+    #[test]
     fn what_the_file_points_at_is_a_machine_that_answers_as_expected() {
         let topology = lay(PAIR).unwrap();
         let hosts: Vec<&str> = topology.machines.iter().filter(|m| !m.is_peer).map(|m| m.name.as_str()).collect();
