@@ -1,4 +1,4 @@
-//! The whole life of a cluster: start, power cut, partition, reload, stop, and back again each time.
+//! The whole life of a cluster: start, power cut, partition, reload, restart, stop, and back again each time.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,10 +69,14 @@ impl Life {
         }
         self.holds(0, "all have started");
         self.lose_and_regain();
-        for machine in self.machines_of(Hactl) {
-            self.cluster.daemon(machine).signal(Signal::SIGHUP);
+        for (signal, after) in
+            [(Signal::SIGHUP, "ours have read their file again"), (Signal::SIGUSR2, "ours began anew")]
+        {
+            for machine in self.machines_of(Hactl) {
+                self.cluster.daemon(machine).signal(signal);
+            }
+            self.holds(0, after);
         }
-        self.holds(0, "ours have read their file again");
         self.cluster.stop(0);
         self.holds(1, "the best one was stopped");
         self.cluster.start(0);
