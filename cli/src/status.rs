@@ -1,15 +1,19 @@
 //! `status` in words: the verdict, a row for each vip, check and backend, and a footer only where something is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use model::units::Moment;
+use model::units::{Family, Moment};
 use model::vrrp::{VipState, VipStatus};
 use runtime::control::{BackendStatus, DrainStatus, Health, ServiceStatus, StatusReport};
 
 use crate::report::count;
+
+mod table;
+
+use table::{Cell, head, paint, plain, table};
 
 /// Silence of a living master that is told of, in thousandths of the down interval: two adverts in a row were lost.
 const NEAR_FAILOVER: u16 = 667;
@@ -26,10 +30,10 @@ pub fn problems(report: &StatusReport) -> Vec<String> {
                 let why = vip.why.as_deref().unwrap_or("it has just started");
                 found.push(format!("vip.{} is in {}: {why}", vip.vip, state(vip.state)));
             }
-            VipState::Backup if vip.masters.is_empty() => {
-                found.push(format!("vip.{} has no master that is heard", vip.vip));
+            VipState::Backup => {
+                found.extend(unheard(vip).map(|what| format!("vip.{} has no {what} that is heard", vip.vip)));
             }
-            VipState::Backup | VipState::Master => {}
+            VipState::Master => {}
         }
     }
     for check in report.checks.iter().filter(|c| c.health.up == Some(false)) {
@@ -77,12 +81,17 @@ fn notes(report: &StatusReport) -> Vec<String> {
             let percent = vip.nearest_failover / 10;
             notes.push(format!("vip.{}: the master was once silent for {percent} % of a failover", vip.vip));
         }
-        if !vip.dropped.is_empty() {
-            notes.push(format!("vip.{}: packets dropped: {}", vip.vip, causes(&vip.dropped)));
+        if let (VipState::Backup, Some(why)) = (vip.state, &vip.why) {
+            notes.push(format!("vip.{}: {why}", vip.vip));
         }
+        if !vip.unlisted.is_empty() {
+            let n = count(vip.unlisted.len(), "address is", "addresses are");
+            notes.push(format!("vip.{}: {n} beyond what an advert can list, and held all the same", vip.vip));
+        }
+        notes.extend(vip.dropped.iter().map(|(cause, n)| format!("vip.{}: {}", vip.vip, dropped(cause, *n))));
     }
-    for (interface, dropped) in &report.strangers {
-        notes.push(format!("{interface}: packets dropped that are for no vip here: {}", causes(dropped)));
+    for (interface, causes) in &report.strangers {
+        notes.extend(causes.iter().map(|(cause, n)| format!("{interface}: {}", dropped(cause, *n))));
     }
     let late = Duration::from_micros(report.thread.max_lateness_us);
     if !report.thread.realtime {
@@ -96,10 +105,24 @@ fn notes(report: &StatusReport) -> Vec<String> {
     notes
 }
 
-/// How many packets were dropped for what.
-fn causes(dropped: &BTreeMap<String, u64>) -> String {
-    let each: Vec<String> = dropped.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
-    each.join(", ")
+/// How many packets were dropped, and what was wrong with them.
+fn dropped(cause: &str, n: u64) -> String {
+    let why = match cause {
+        "ttl" => "they came through a router, their TTL was not 255 (ttl)",
+        "length" => "shorter or longer than they say (length)",
+        "version" => "of another version of VRRP than the file's (version)",
+        "type" => "no adverts (type)",
+        "vrid" => "for no vip of this machine on that interface (vrid)",
+        "checksum" => "damaged on the way (checksum)",
+        "authentication" => "without the right password (authentication)",
+        "source" => "from a sender that is no member of the vip (source)",
+        "interval" => "with another advert interval than the file's (interval)",
+        "addresses" => "without any address (addresses)",
+        "own" => "our own, sent back to us by the network (own)",
+        other => other,
+    };
+    let packets = count(usize::try_from(n).unwrap_or(usize::MAX), "packet", "packets");
+    format!("{packets} dropped: {why}")
 }
 
 /// `vip.ui: drained 3m 5s ago, for another 1h 57m: new kernel`.
@@ -141,57 +164,82 @@ pub fn text(report: &StatusReport) -> String {
     page
 }
 
-/// A cell: the text, and how it is painted.
-type Cell = (String, Option<AnsiColor>);
-
-fn plain(text: impl Into<String>) -> Cell {
-    (text.into(), None)
-}
-
-fn head(names: &[&str]) -> Vec<Cell> {
-    names.iter().map(|n| plain(*n)).collect()
-}
-
 fn vips(report: &StatusReport) -> Vec<Vec<Cell>> {
-    let mut rows = vec![head(&["vip", "state", "since", "priority", "master", "interface", "addresses"])];
-    rows.extend(report.vips.iter().map(|vip| {
+    let grouped = report.vips.iter().any(|vip| vip.group.is_some());
+    let group = |cell: Cell| grouped.then_some(cell);
+    let mut names = head(&["vip", "state", "since", "priority", "master", "on", "addresses"]);
+    names.splice(1..1, group(plain("group")));
+    let mut rows = vec![names];
+    for vip in &report.vips {
         let colour = match vip.state {
             VipState::Master => AnsiColor::Green,
             VipState::Backup => AnsiColor::Cyan,
             VipState::Fault => AnsiColor::Red,
             VipState::Init => AnsiColor::Yellow,
         };
-        let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
-        vec![
+        let mut masters = masters(vip).into_iter();
+        let mut addresses = vip.addresses.iter().map(ToString::to_string);
+        let mut links = links(vip).into_iter();
+        let mut rest = || [masters.next(), links.next(), addresses.next()];
+        let mut first = vec![
             plain(&vip.vip),
             (state(vip.state).into(), Some(colour)),
             plain(ago(report.now, vip.since)),
             plain(priority(vip)),
-            plain(master(vip)),
-            plain(vip.interface.as_str()),
-            plain(addresses.join(" ")),
-        ]
-    }));
+        ];
+        first.splice(1..1, group(plain(vip.group.as_deref().unwrap_or("-"))));
+        let empty = first.iter().map(|_| plain("")).collect::<Vec<_>>();
+        first.extend(rest().map(|cell| plain(cell.unwrap_or_default())));
+        rows.push(first);
+        // What a vip has more than one of stands below the first.
+        loop {
+            let more = rest();
+            if more.iter().all(Option::is_none) {
+                break;
+            }
+            rows.push(empty.iter().cloned().chain(more.map(|cell| plain(cell.unwrap_or_default()))).collect());
+        }
+    }
     rows
+}
+
+/// The interface, and the macvlans on it.
+fn links(vip: &VipStatus) -> Vec<String> {
+    let macvlans = vip.virtual_macs.iter().map(|name| format!("+ {name}"));
+    std::iter::once(vip.interface.to_string()).chain(macvlans).collect()
 }
 
 fn priority(vip: &VipStatus) -> String {
     match vip.priority == vip.configured_priority {
         true => vip.priority.to_string(),
-        false => format!("{} (of {})", vip.priority, vip.configured_priority),
+        false => format!("{} of {}", vip.priority, vip.configured_priority),
     }
 }
 
-fn master(vip: &VipStatus) -> String {
-    match (vip.state, vip.master()) {
-        (VipState::Master, _) => "this machine".into(),
-        (_, Some((address, priority, _))) => format!("{address} ({priority})"),
-        (_, None) => "-".into(),
+/// Who is master, in each family.
+fn masters(vip: &VipStatus) -> Vec<String> {
+    if vip.state == VipState::Master {
+        return vec!["this machine".into()];
+    }
+    let heard = vip.masters.values().map(|(address, priority, _)| format!("{address} ({priority})"));
+    let heard: Vec<String> = heard.collect();
+    if heard.is_empty() { vec!["-".into()] } else { heard }
+}
+
+/// Families of a vip whose master is not heard.
+fn unheard(vip: &VipStatus) -> Option<&'static str> {
+    let families: BTreeSet<Family> = vip.addresses.iter().map(|a| a.family()).collect();
+    let silent: Vec<&Family> = families.iter().filter(|family| !vip.masters.contains_key(family)).collect();
+    match silent.as_slice() {
+        _ if vip.masters.is_empty() => Some("master"),
+        [] => None,
+        [Family::V4, ..] => Some("IPv4 master"),
+        [Family::V6, ..] => Some("IPv6 master"),
     }
 }
 
 fn checks(report: &StatusReport) -> Vec<Vec<Cell>> {
-    let mut rows = vec![head(&["check", "state", "since", "last result", "what"])];
+    let mut rows = vec![head(&["check", "state", "since", "result", "what"])];
     rows.extend(report.checks.iter().map(|check| {
         let h = &check.health;
         vec![plain(&check.check), health(h), plain(ago(report.now, h.since)), plain(result(h)), plain(&check.what)]
@@ -200,7 +248,7 @@ fn checks(report: &StatusReport) -> Vec<Vec<Cell>> {
 }
 
 fn services(report: &StatusReport) -> Vec<Vec<Cell>> {
-    let mut rows = vec![head(&["service", "backend", "state", "since", "slots", "last result", "address"])];
+    let mut rows = vec![head(&["service", "backend", "state", "since", "slots", "result", "address"])];
     for service in &report.services {
         for (i, backend) in service.backends.iter().enumerate() {
             let name = if i == 0 { title(service) } else { String::new() };
@@ -254,7 +302,7 @@ fn result(h: &Health) -> String {
     }
     match h.code.as_str() {
         "" => "-".into(),
-        code => format!("{code} in {}", span(Duration::from_micros(h.took_us))),
+        code => format!("{code} {}", span(Duration::from_micros(h.took_us))),
     }
 }
 
@@ -282,40 +330,6 @@ fn span(d: Duration) -> String {
 
 fn ago(now: Moment, then: Moment) -> String {
     span(now.since(then))
-}
-
-fn paint(text: &str, colour: AnsiColor) -> String {
-    let style = Style::new().fg_color(Some(colour.into()));
-    format!("{style}{text}{style:#}")
-}
-
-/// Columns as wide as their widest cell; nothing for a table without rows under its head.
-fn table(rows: Vec<Vec<Cell>>) -> String {
-    if rows.len() < 2 {
-        return String::new();
-    }
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let wide = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|(t, _)| t.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(wide).collect();
-    let mut text = String::from("\n");
-    for (i, row) in rows.iter().enumerate() {
-        let mut line = String::from("  ");
-        for ((cell, colour), width) in row.iter().zip(&widths) {
-            let pad = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
-            match colour {
-                Some(colour) => line.push_str(&paint(cell, *colour)),
-                None if i == 0 => {
-                    let dim = Style::new().dimmed();
-                    let _ = write!(line, "{dim}{cell}{dim:#}");
-                }
-                None => line.push_str(cell),
-            }
-            line.push_str(&pad);
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

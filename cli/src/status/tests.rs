@@ -112,6 +112,9 @@ fn golden(name: &str, report: &StatusReport) {
     settings.set_omit_expression(true);
     let page = anstream::adapter::strip_str(&text(report)).to_string();
     settings.bind(|| insta::assert_snapshot!(name, page));
+    // Long names and a router's address of IPv6 alone may force a row to be wider.
+    let rows = page.lines().filter(|line| line.starts_with("  ") && !page.contains("fe80:"));
+    rows.for_each(|row| assert!(row.chars().count() <= 80, "{row}"));
 }
 
 #[test]
@@ -136,6 +139,43 @@ fn a_healthy_backup_tells_whom_it_hears() {
     report.checks.clear();
     assert!(problems(&report).is_empty());
     golden("backup", &report);
+}
+
+#[test]
+fn a_group_and_both_families_are_told_without_a_line_that_is_too_long() {
+    let mut report = report();
+    report.services.clear();
+    let vip = &mut report.vips[0];
+    (vip.state, vip.group) = (VipState::Backup, Some("gateway".into()));
+    (vip.interface, vip.virtual_macs) = ("eth0".parse().unwrap(), vec!["vrrp4-51".parse().unwrap()]);
+    vip.addresses = ["192.0.2.50/24", "2001:db8::50/64"].map(|a| a.parse().unwrap()).to_vec();
+    vip.masters = BTreeMap::from([
+        (Family::V4, ("192.0.2.11".parse().unwrap(), 150, at(0))),
+        (Family::V6, ("fe80::be24:11ff:fe5c:1a2b".parse().unwrap(), 150, at(0))),
+    ]);
+    let mut outside = vip.clone();
+    outside.vip = "outside".into();
+    outside.masters.remove(&Family::V6);
+    outside.lingering = true;
+    (outside.virtual_macs, outside.unlisted) = (vec![], vec!["2001:db8::50/64".parse().unwrap()]);
+    outside.dropped =
+        ["ttl", "authentication", "source", "own"].iter().zip(1..).map(|(c, n)| ((*c).into(), n)).collect();
+    report.vips.push(outside);
+    assert_eq!(problems(&report), ["vip.outside has no IPv6 master that is heard"]);
+    let page = anstream::adapter::strip_str(&text(&report)).to_string();
+    assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+    golden("group", &report);
+}
+
+#[test]
+fn a_vip_that_waits_says_what_for() {
+    let mut report = report();
+    let vip = &mut report.vips[0];
+    vip.state = VipState::Backup;
+    vip.masters = BTreeMap::from([(Family::V4, ("192.168.31.11".parse().unwrap(), 130, at(0)))]);
+    vip.why = Some("waits until 30s after the start of hactl".into());
+    assert!(problems(&report).is_empty());
+    assert!(notes(&report).contains(&"vip.ui: waits until 30s after the start of hactl".to_owned()));
 }
 
 #[test]
