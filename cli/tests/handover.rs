@@ -3,13 +3,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::Software::Hactl;
+use support::Software::{Hactl, Keepalived};
 use support::cluster::Setup;
 use support::{Asker, Cluster, Holding, Software};
 
@@ -25,7 +26,7 @@ const SLOW: Setup = Setup { advert: 1000, ..Setup::PLAIN };
 struct Pair {
     cluster: Cluster,
     holding: Holding,
-    asker: Asker,
+    askers: Vec<Asker>,
 }
 
 impl Pair {
@@ -35,8 +36,8 @@ impl Pair {
         assert!(holding.wait(0, true, PATIENCE), "{}", cluster.said(0));
         cluster.start(1);
         listens(&mut cluster, 1);
-        let asker = asker(&cluster);
-        Pair { cluster, holding, asker }
+        let askers = askers(&cluster, setup);
+        Pair { cluster, holding, askers }
     }
 
     /// Waits until the vip is on this machine alone.
@@ -47,7 +48,7 @@ impl Pair {
     }
 
     fn lost(&self, what: &str, since: Instant) -> usize {
-        let lost = self.asker.lost(since).len();
+        let lost = self.askers.iter().map(|asker| asker.lost(since).len()).max().unwrap();
         eprintln!("{what}: {lost} answers lost, both held it for {:?}", self.holding.overlap());
         lost
     }
@@ -69,9 +70,13 @@ fn prepared(software: [Software; 2], setup: Setup) -> (Cluster, Holding) {
     (cluster, holding)
 }
 
-fn asker(cluster: &Cluster) -> Asker {
-    let vip: IpAddr = Setup::address(0).parse().unwrap();
-    Asker::start(cluster.segment.machine(cluster.client()), vip)
+/// Of the first address and the last one, of each family.
+fn askers(cluster: &Cluster, setup: Setup) -> Vec<Asker> {
+    let last = setup.routers * setup.addresses - 1;
+    let v4 = [0, last].map(Setup::address).into_iter().filter(|_| setup.v4);
+    let v6 = [0, last].map(Setup::address6).into_iter().filter(|_| setup.v6);
+    let all: BTreeSet<IpAddr> = v4.chain(v6).map(|text| text.parse().unwrap()).collect();
+    all.into_iter().map(|vip| Asker::start(cluster.segment.machine(cluster.client()), vip)).collect()
 }
 
 /// Waits until what runs there is a backup.
@@ -149,4 +154,67 @@ fn a_restart_and_a_reload_of_the_same_file_move_nothing_and_lose_nothing() {
         }
     }
     assert!(pair.status(0)["resumed"].is_number());
+}
+
+#[test]
+fn towards_keepalived_a_stop_a_drain_and_its_own_return_lose_nothing() {
+    let mut pair = Pair::new([Hactl, Keepalived], SLOW);
+    let drained = Instant::now();
+    let output = pair.ask(0, &["drain"]);
+    assert!(output.status.success(), "{}", text(&output));
+    pair.moves(0, 1);
+    assert!(pair.lost("drain towards keepalived", drained) <= FEW);
+    let undrained = Instant::now();
+    pair.ask(0, &["undrain"]);
+    pair.moves(1, 0);
+    assert!(pair.lost("taking over from a living keepalived", undrained) <= FEW);
+    let stopped = Instant::now();
+    assert!(pair.cluster.stop(0));
+    pair.moves(0, 1);
+    assert!(pair.lost("SIGTERM towards keepalived", stopped) <= FEW);
+}
+
+#[test]
+fn a_keepalived_that_preempts_loses_nothing() {
+    let (mut cluster, holding) = prepared([Keepalived, Hactl], SLOW);
+    cluster.start(1);
+    assert!(holding.wait(1, true, PATIENCE), "{}", cluster.said(1));
+    let askers = askers(&cluster, SLOW);
+    let mut pair = Pair { cluster, holding, askers };
+    let started = Instant::now();
+    pair.cluster.start(0);
+    pair.moves(1, 0);
+    assert!(pair.lost("keepalived preempts", started) <= FEW);
+}
+
+/// Stop, return and drain.
+fn moved_about(what: &str, setup: Setup) {
+    let mut pair = Pair::new([Hactl, Hactl], setup);
+    let stopped = Instant::now();
+    assert!(pair.cluster.stop(0));
+    pair.moves(0, 1);
+    assert!(pair.lost(&format!("{what}: SIGTERM"), stopped) <= FEW, "{}", pair.cluster.said(1));
+    let started = Instant::now();
+    pair.cluster.start(0);
+    pair.moves(1, 0);
+    assert!(pair.lost(&format!("{what}: return"), started) <= FEW, "{}", pair.cluster.said(0));
+    let drained = Instant::now();
+    assert!(pair.ask(0, &["drain"]).status.success(), "{}", pair.cluster.said(0));
+    pair.moves(0, 1);
+    assert!(pair.lost(&format!("{what}: drain"), drained) <= FEW, "{}", pair.cluster.said(1));
+}
+
+#[test]
+fn both_families_of_a_vip_move_without_loss() {
+    moved_about("both families", Setup { v6: true, ..SLOW });
+}
+
+#[test]
+fn a_thousand_addresses_move_without_loss() {
+    moved_about("1,000 addresses", Setup { routers: 4, addresses: 250, ..SLOW });
+}
+
+#[test]
+fn a_virtual_mac_moves_without_loss() {
+    moved_about("virtual MAC", Setup { virtual_mac: true, ..SLOW });
 }

@@ -11,6 +11,7 @@ use super::cause::{Drops, is_power_of_ten};
 use super::handover::Lingering;
 use super::input::Report;
 use super::packet::{self, Advert, Auth, Body};
+use super::source::Bare;
 use super::timing;
 use super::turn::Turn;
 use super::{Effect, Event, LinkState, Oddity, Settings};
@@ -63,6 +64,8 @@ pub(super) struct Instance {
     pub(super) stepped_down: bool,
     /// It goes on where another process was, and its interface has not been seen since.
     pub(super) resumed: bool,
+    /// Its interface has lost the address that it speaks from.
+    pub(super) bare: Option<Bare>,
 }
 
 /// What the state knows beyond its name.
@@ -157,6 +160,7 @@ impl Instance {
             drained: false,
             stepped_down: false,
             resumed: false,
+            bare: None,
         }
     }
 
@@ -177,19 +181,6 @@ impl Instance {
     pub(super) fn preempt(&self) -> Preempt {
         let owner = self.settings.priority == Priority::OWNER;
         self.holds_back().unwrap_or(if owner { Preempt::Immediately } else { self.settings.preempt })
-    }
-
-    /// Where adverts are sent from; `None` while the link is not up or has no address.
-    pub(super) fn source(&self) -> Option<IpAddr> {
-        match (&self.settings.reach, &self.link) {
-            (Reach::Unicast { local, .. }, Some(LinkState::Up { .. })) => Some(*local),
-            (Reach::Multicast, Some(LinkState::Up { primary, link_local })) => match self.settings.family {
-                Family::V4 => primary.map(IpAddr::V4),
-                // RFC 9568 §5.1.2.1.
-                Family::V6 => link_local.map(IpAddr::V6),
-            },
-            _ => None,
-        }
     }
 
     /// Silence of a master with this interval after which it is dead to us.
@@ -421,7 +412,7 @@ impl Instance {
         if is_up(&link) && !self.link.as_ref().is_some_and(is_up) {
             self.forget_refusals();
         }
-        self.link = Some(link);
+        self.link = Some(self.bear(turn.now, link));
         let resumed = std::mem::take(&mut self.resumed);
         self.assess(turn);
         if resumed && matches!(self.state, State::Master(_)) {

@@ -21,6 +21,7 @@ mod reload;
 mod resume;
 pub mod router;
 pub mod settings;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;

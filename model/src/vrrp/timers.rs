@@ -20,13 +20,15 @@ impl Instance {
             State::Master(h) => h.announce_at.into_iter().chain(h.settle_at).chain([h.advert_at]).min(),
         };
         let lingering = self.lingering.as_ref().and_then(Lingering::deadline);
-        own.into_iter().chain(stuck).chain(lingering).min()
+        let bare = self.bare.as_ref().map(|bare| bare.until);
+        own.into_iter().chain(stuck).chain(lingering).chain(bare).min()
     }
 
     /// Runs what is due.
     pub(super) fn tick(&mut self, turn: &mut Turn) {
         self.release_again(turn);
         self.linger_on(turn);
+        self.bear_no_longer(turn);
         match self.state {
             State::Init => {
                 if self.starts_at.take_if(|at| *at <= turn.now).is_some() {

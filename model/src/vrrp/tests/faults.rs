@@ -243,3 +243,31 @@ fn what_a_removed_vip_left_behind_is_the_matter_of_the_one_that_follows_it() {
     assert_eq!(kinds(&bench.wait(1_000)), ["release 192.0.2.50/24"]);
     assert_eq!(bench.state(), VipState::Backup);
 }
+
+fn bare() -> Input {
+    Input::Link { interface: eth0(), state: LinkState::Up { primary: None, link_local: None } }
+}
+
+#[test]
+fn a_master_whose_interface_loses_its_own_address_goes_on_speaking_from_it_for_a_while() {
+    let mut bench = Bench::master(settings());
+    assert!(bench.give(bare()).is_empty());
+    assert_eq!(kinds(&bench.wait(9_000)).iter().filter(|kind| *kind == "advert 100").count(), 9);
+    assert!(bench.link_up().is_empty());
+    bench.wait(60_000);
+    assert_eq!((bench.state(), bench.status().became_master), (VipState::Master, 1));
+}
+
+#[test]
+fn an_address_to_speak_from_that_does_not_come_back_is_fault() {
+    let mut bench = Bench::master(settings());
+    bench.give(bare());
+    bench.wait(9_999);
+    assert_eq!(bench.state(), VipState::Master);
+    bench.give(bare());
+    assert_eq!(kinds(&bench.wait(1)), ["release 192.0.2.50/24"]);
+    assert_eq!((bench.state(), bench.router.deadline()), (VipState::Fault, None));
+    let mut bench = Bench::up(settings());
+    bench.give(bare());
+    assert_eq!(bench.state(), VipState::Fault, "a backup has nothing to keep");
+}
