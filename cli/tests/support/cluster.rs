@@ -174,6 +174,15 @@ impl Cluster {
         }
     }
 
+    /// Starts another copy of the program under test on the machine.
+    pub fn start_program(&mut self, machine: usize, program: &Path) {
+        let mut command = Command::new(program);
+        command.args(self.hactl(machine).get_args());
+        let daemon = Daemon::start(self.segment.machine(machine), &mut command);
+        self.outputs[machine].push(daemon.output.clone());
+        self.daemons[machine] = Some(daemon);
+    }
+
     fn hactl(&self, machine: usize) -> Command {
         let file = self.write("ha.kdl", &configuration::hactl(self.setup, self.software.len()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
