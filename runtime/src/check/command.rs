@@ -200,6 +200,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_tries_leave_no_descriptor_and_no_child() {
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let tries = async |n: usize| {
+            for _ in 0..n {
+                assert!(check(&sh("exit 0"), None, PATIENCE).await.ok);
+                assert_eq!(check(&sh("sleep 60 & sleep 60"), None, Duration::from_millis(1)).await.code, "PROCTOUT");
+                assert!(!check(&["/no/such/program".into()], None, PATIENCE).await.ok);
+            }
+        };
+        // What is opened once is no leak.
+        tries(3).await;
+        let before = open();
+        tries(50).await;
+        // Other tests of this process have some open, too, for a while.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while open() > before + 20 {
+            assert!(std::time::Instant::now() < deadline, "{} descriptors, {before} before", open());
+            tokio::task::yield_now().await;
+        }
+        let zombies = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        assert!(zombies.split_whitespace().count() < 10, "{zombies}");
+    }
+
+    #[tokio::test]
     async fn an_unknown_user_is_named() {
         let outcome = check(&sh("exit 0"), Some("nobody-at-all"), PATIENCE).await;
         assert_eq!(outcome.detail, "there is no user nobody-at-all on this machine");

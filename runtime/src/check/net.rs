@@ -12,11 +12,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::Outcome;
+
+/// Bytes of an answer's head that are kept, and its fields: whoever sends more is not well. The body is not read.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 100;
 
 /// A TCP connection opens; it is closed at once with a reset, so that probing leaves no TIME_WAIT behind.
 pub(super) async fn tcp(target: SocketAddr, timeout: Duration) -> Outcome {
@@ -63,7 +69,9 @@ pub(super) async fn http(target: SocketAddr, (path, expect): (&str, u16), timeou
 
 async fn get(stream: TcpStream, target: SocketAddr, path: &str) -> Result<u16, String> {
     let words = |e: hyper::Error| e.to_string();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
+    let mut client = http1::Builder::new();
+    client.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(words)?;
     let request = hyper::Request::get(path)
         .header(hyper::header::HOST, target.to_string())
         .header(hyper::header::USER_AGENT, "hactl")
@@ -106,6 +114,12 @@ static TLS: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
+impl Unverified {
+    fn known(&self) -> &WebPkiSupportedAlgorithms {
+        &self.0.signature_verification_algorithms
+    }
+}
+
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
         &self,
@@ -124,8 +138,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+        verify_tls12_signature(message, certificate, signature, self.known())
     }
 
     fn verify_tls13_signature(
@@ -134,12 +147,11 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+        verify_tls13_signature(message, certificate, signature, self.known())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.known().supported_schemes()
     }
 }
 
@@ -181,6 +193,23 @@ mod tests {
         let sick = server(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nsorry").await;
         let outcome = http(sick, ("/patroni", 200), PATIENCE).await;
         assert_eq!((outcome.code, outcome.detail.as_str()), ("L7STS", "HTTP 503, expected 200"));
+    }
+
+    #[tokio::test]
+    async fn http_reads_no_endless_head_and_waits_for_no_body() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut first, _) = listener.accept().await.unwrap();
+            // Until the other side has had enough.
+            while first.write_all(b"HTTP/1.1 200 OK\r\nx: ").await.is_ok() {}
+            let (mut second, _) = listener.accept().await.unwrap();
+            let _ = second.read(&mut [0; 1024]).await;
+            second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await.unwrap();
+            tokio::time::sleep(PATIENCE * 2).await;
+        });
+        assert_eq!(http(address, ("/", 200), PATIENCE * 10).await.code, "L7RSP");
+        assert_eq!(http(address, ("/", 200), PATIENCE).await.code, "L7OK");
     }
 
     #[tokio::test]

@@ -239,13 +239,7 @@ fn a_leftover_of_a_killed_run_is_released_at_the_start_and_what_is_foreign_is_fa
 #[test]
 fn the_advert_goes_out_first_and_the_address_stands_before_it_is_announced() {
     let segment = Segment::new();
-    let listener = segment.bridge.run(|| {
-        let all = Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
-        let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(all)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket
-    });
-    let listener = std::net::UdpSocket::from(listener.unwrap());
+    let listener = segment.bridge.run(|| frames(libc::ETH_P_ALL)).unwrap();
     let mut a = segment.start(0, only(settings(200)));
     let mut seen = Vec::new();
     while !seen.contains(&"arp") {
@@ -285,7 +279,7 @@ fn a_thousand_addresses_are_announced_within_twenty_milliseconds_of_the_first() 
     (0..4).for_each(|_| a.becomes(VipState::Master));
     let b = segment.start(1, all(100));
     eventually("a backup of all", PATIENCE, || b.status().vips.iter().all(|v| v.state == VipState::Backup));
-    let listener = segment.bridge.run(arps).unwrap();
+    let listener = segment.bridge.run(|| frames(libc::ETH_P_ARP)).unwrap();
     let mac = sh(&segment.machines[1], r"ip -o link show eth0 | sed 's/.*ether \([^ ]*\).*/\1/'");
     segment.bridge.links().unwrap().detach("p1").unwrap();
     let mut seen = BTreeSet::new();
@@ -320,10 +314,10 @@ fn stamped(socket: &std::net::UdpSocket, frame: &mut [u8]) -> Duration {
     }
 }
 
-/// Hears ARP on every link of the namespace.
-fn arps() -> std::net::UdpSocket {
-    let arp = Protocol::from(i32::from((libc::ETH_P_ARP as u16).to_be()));
-    let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(arp)).unwrap();
+/// Hears frames of this kind on every link of the namespace.
+fn frames(kind: i32) -> std::net::UdpSocket {
+    let kind = Protocol::from(i32::from((kind as u16).to_be()));
+    let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(kind)).unwrap();
     socket.set_recv_buffer_size(1 << 20).unwrap();
     nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::ReceiveTimestampns, &true).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
