@@ -7,7 +7,9 @@
 mod draw;
 mod exam;
 pub mod explore;
+pub mod fate;
 pub mod invariants;
+mod misfortune;
 pub mod network;
 pub mod node;
 pub mod rehearse;
@@ -15,10 +17,12 @@ pub mod rng;
 pub mod scenario;
 #[cfg(test)]
 mod tests;
+mod truth;
 pub mod world;
 
 pub use explore::{Row, explore};
-pub use node::{Fate, Node};
+pub use fate::Fate;
+pub use node::{Known, Node};
 pub use rehearse::{Outcome, Rehearsal};
 pub use rng::Rng;
 pub use scenario::{Report, run, run_shortest};

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::rng::Rng;
+use crate::units::Family;
 use crate::vrrp::Received;
+use crate::vrrp::packet::group;
 
 /// How many past packets a replay chooses from.
 const MEMORY: usize = 8;
@@ -21,14 +23,22 @@ pub struct Network {
     pub delay: (Duration, Duration),
     /// Directions between machines (by index) that carry nothing.
     pub cut: BTreeSet<(usize, usize)>,
+    /// The same on one segment alone.
+    pub cut_on: BTreeSet<(usize, usize, String)>,
     /// Recent packets and whom they went to.
     past: VecDeque<(usize, Received)>,
 }
 
 impl Network {
+    /// Whether anything gets from one machine to the other on a segment.
+    pub fn connects(&self, (from, to): (usize, usize), segment: &str) -> bool {
+        let cut = || self.cut_on.iter().any(|(f, t, on)| (*f, *t) == (from, to) && on == segment);
+        !self.cut.contains(&(from, to)) && !cut()
+    }
+
     /// After how long each copy of a packet arrives; none where it is lost.
     pub fn carry(&mut self, path: (usize, usize), packet: &Received, rng: &mut Rng) -> Vec<Duration> {
-        if self.cut.contains(&path) || rng.chance(self.loss) {
+        if rng.chance(self.loss) {
             return Vec::new();
         }
         if self.past.len() == MEMORY {
@@ -40,8 +50,8 @@ impl Network {
     }
 
     /// After how long an announcement arrives; `None` where it is lost.
-    pub fn carry_word(&mut self, path: (usize, usize), rng: &mut Rng) -> Option<Duration> {
-        let lost = self.cut.contains(&path) || rng.chance(self.loss);
+    pub fn carry_word(&mut self, rng: &mut Rng) -> Option<Duration> {
+        let lost = rng.chance(self.loss);
         (!lost).then(|| self.draw_delay(rng))
     }
 
@@ -63,7 +73,7 @@ impl Network {
     }
 }
 
-/// Whether an advert to this destination reaches a machine with this address.
-pub fn reaches(destination: IpAddr, address: IpAddr) -> bool {
-    destination == address || destination == crate::vrrp::packet::GROUP
+/// Whether an advert to this destination reaches a machine with these addresses.
+pub fn reaches(destination: IpAddr, addresses: &[IpAddr]) -> bool {
+    destination == group(Family::of(destination)) || addresses.contains(&destination)
 }

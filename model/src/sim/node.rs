@@ -10,39 +10,13 @@ use crate::vrrp::{Input, LinkState, Router, Settings, VipState, VipStatus};
 /// What a socket's buffer holds while nobody reads: the rest is lost, as on a real machine.
 const INBOX: usize = 256;
 
-/// What befalls one machine.
-#[derive(Debug, Clone)]
-pub enum Fate {
-    /// Power on, or restart of a process that is gone.
-    Start,
-    /// Power off.
-    Crash,
-    /// SIGTERM.
-    Stop,
-    /// SIGSTOP, a frozen virtual machine, a stalled disk.
-    Pause,
-    /// SIGCONT.
-    Resume,
-    /// Its link goes up or down.
-    Link(bool),
-    /// One of its checks goes up or down.
-    Check(String, bool),
-    /// The number in one of its tracked files.
-    Weigh(String, i16),
-    /// Its kernel refuses Holds from now on, or does not.
-    Refuse(bool),
-    /// Its kernel refuses Releases from now on, or does not.
-    Cling(bool),
-    /// Somebody puts a copy of the first address of the file there, or takes it away.
-    Occupy(bool),
-    /// Somebody deletes an address that it holds.
-    LoseAddress,
-    /// The same, and the kernel's word of it is lost (a full netlink socket).
-    LoseAddressUnseen,
-    /// The driver reads its addresses again, as it does after words were lost.
-    Reread,
-    /// A new configuration.
-    Reload(Vec<Settings>),
+/// The last word on a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Whether it is up.
+    Up(bool),
+    /// The number in its file.
+    Number(i16),
 }
 
 /// One machine of a simulated cluster.
@@ -50,8 +24,8 @@ pub enum Fate {
 pub struct Node {
     /// Its name in the trace.
     pub name: String,
-    /// Its own address.
-    pub address: IpAddr,
+    /// Its own addresses, of both families, with the link-local one that every interface of it has.
+    pub addresses: Vec<IpAddr>,
     /// Its interfaces, each with the segment it is on.
     pub ports: BTreeMap<InterfaceName, String>,
     /// What its file says.
@@ -63,9 +37,9 @@ pub struct Node {
     /// Addresses on its interface, with the vip they belong to.
     pub held: BTreeSet<(String, Cidr)>,
     /// The copy of an address of ours that somebody put there.
-    pub foreign: BTreeSet<Cidr>,
+    pub foreign: BTreeSet<(InterfaceName, Cidr)>,
     /// What its router was last told of that.
-    pub told: BTreeSet<Cidr>,
+    pub told: BTreeSet<(InterfaceName, Cidr)>,
     /// Holds that its kernel refused, by vip: in a row, and when the last was.
     pub refused: BTreeMap<String, (u32, Moment)>,
     /// Holds that its kernel ever refused.
@@ -78,8 +52,14 @@ pub struct Node {
     pub paused: bool,
     /// It was asked to end and hands over.
     pub stopping: bool,
-    /// Whether its link is up.
-    pub link: bool,
+    /// Its interfaces that are down.
+    pub down: BTreeSet<InterfaceName>,
+    /// Whether the macvlans of its file are there.
+    pub macvlans: bool,
+    /// Vips that are to be left to others.
+    pub drained: BTreeSet<String>,
+    /// It was asked to step down, and leaves a living master alone since.
+    pub stepped_down: bool,
     /// Whether its kernel refuses Holds.
     pub refuses: bool,
     /// Whether its kernel refuses Releases.
@@ -88,10 +68,16 @@ pub struct Node {
     pub unseen: BTreeSet<(String, Cidr)>,
     /// Addresses that were to be released and stand because the kernel refused.
     pub stuck: BTreeSet<(String, Cidr)>,
-    /// Its checks, and whether they are up.
-    pub checks: BTreeMap<String, bool>,
-    /// Its tracked files, and the numbers in them.
-    pub numbers: BTreeMap<String, i16>,
+    /// Addresses that were announced since they stand.
+    pub announced: BTreeSet<(String, Cidr)>,
+    /// Its checks.
+    pub checks: BTreeMap<String, Known>,
+    /// What its router was told of them.
+    pub known: BTreeMap<String, Known>,
+    /// What its router was told of draining.
+    pub known_drained: BTreeSet<String>,
+    /// Its vips as they were after the last input.
+    pub last: Vec<VipStatus>,
     /// How much its clock runs fast, in parts per million.
     pub drift: i64,
 }
@@ -99,12 +85,13 @@ pub struct Node {
 impl Node {
     /// A machine that is off, its checks up, with an interface on the segment of the same name for each that its
     /// settings name.
-    pub fn new(name: &str, address: IpAddr, settings: Vec<Settings>) -> Self {
+    pub fn new(name: &str, addresses: Vec<IpAddr>, settings: Vec<Settings>) -> Self {
         let ports = settings.iter().map(|s| (s.interface.clone(), s.interface.to_string())).collect();
-        let checks = settings.iter().flat_map(|s| &s.track).map(|(check, _)| (check.clone(), true)).collect();
+        let checks =
+            settings.iter().flat_map(|s| &s.track).map(|(check, _)| (check.clone(), Known::Up(true))).collect();
         Node {
             name: name.to_owned(),
-            address,
+            addresses,
             ports,
             settings: settings.clone(),
             file: settings,
@@ -118,125 +105,20 @@ impl Node {
             busy_until: Moment::default(),
             paused: false,
             stopping: false,
-            link: true,
+            down: BTreeSet::new(),
+            macvlans: true,
+            drained: BTreeSet::new(),
+            stepped_down: false,
             refuses: false,
             clings: false,
             unseen: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            announced: BTreeSet::new(),
             checks,
-            numbers: BTreeMap::new(),
+            known: BTreeMap::new(),
+            known_drained: BTreeSet::new(),
+            last: Vec::new(),
             drift: 0,
-        }
-    }
-
-    /// Meets its fate; what there is to say of it, `None` where that changes nothing.
-    pub fn meet(&mut self, fate: Fate) -> Option<String> {
-        let line = match fate {
-            Fate::Start if self.router.is_some() && !self.stopping => return None,
-            Fate::Start => {
-                self.crash();
-                self.start();
-                "starts".to_owned()
-            }
-            Fate::Crash => {
-                self.crash();
-                "crashes".to_owned()
-            }
-            Fate::Stop => {
-                self.stopping = self.router.is_some();
-                "is stopped".to_owned()
-            }
-            Fate::Pause => {
-                self.paused = true;
-                "is paused".to_owned()
-            }
-            Fate::Resume => {
-                self.paused = false;
-                "goes on".to_owned()
-            }
-            Fate::Link(up) => {
-                self.link = up;
-                self.tell_link();
-                format!("has its link {}", if up { "up" } else { "down" })
-            }
-            Fate::Check(check, up) => {
-                self.give(Input::Check { name: check.clone(), up });
-                let line = format!("has its check {check} {}", if up { "up" } else { "down" });
-                self.checks.insert(check, up);
-                line
-            }
-            Fate::Weigh(file, weight) => {
-                self.give(Input::Weight { name: file.clone(), weight });
-                let line = format!("has {weight} in its {file}");
-                self.numbers.insert(file, weight);
-                line
-            }
-            Fate::Refuse(refuses) => {
-                self.refuses = refuses;
-                format!("has a kernel that {}", if refuses { "refuses addresses" } else { "takes addresses" })
-            }
-            Fate::Cling(clings) => {
-                self.clings = clings;
-                format!("has a kernel that {}", if clings { "keeps addresses" } else { "lets go of addresses" })
-            }
-            Fate::Occupy(there) => return self.occupy(there),
-            Fate::LoseAddress => return self.lose(true),
-            Fate::LoseAddressUnseen => return self.lose(false),
-            Fate::Reread => self.reread(),
-            Fate::Reload(settings) => {
-                self.file.clone_from(&settings);
-                self.give(Input::Reload(settings));
-                "is reloaded".to_owned()
-            }
-        };
-        Some(line)
-    }
-
-    fn reread(&mut self) -> String {
-        for (vip, cidr) in self.unseen.clone() {
-            self.tell_lost(&vip, cidr);
-        }
-        "reads its addresses again".to_owned()
-    }
-
-    /// Somebody deletes an address that it holds, and its driver hears of it or does not.
-    fn lose(&mut self, heard: bool) -> Option<String> {
-        let (vip, cidr) = self.held.pop_first()?;
-        self.stuck.remove(&(vip.clone(), cidr));
-        if heard {
-            self.tell_lost(&vip, cidr);
-            return Some(format!("loses {cidr} to somebody else"));
-        }
-        self.unseen.insert((vip, cidr));
-        Some(format!("loses {cidr} to somebody else and does not hear of it"))
-    }
-
-    /// What the router holds, or believes to, is made its own again by its driver: nothing comes of that.
-    fn occupy(&mut self, there: bool) -> Option<String> {
-        let first = self.file.first().and_then(|s| s.addresses.first()).copied();
-        let ours = |a: &Cidr| self.held.iter().chain(&self.unseen).any(|(_, held)| held == a);
-        let foreign: BTreeSet<Cidr> = first.filter(|a| there && !ours(a)).into_iter().collect();
-        if self.foreign == foreign {
-            return None;
-        }
-        let line = match foreign.first() {
-            Some(cidr) => format!("has {cidr} of somebody else's"),
-            None => "has no address of somebody else's any more".to_owned(),
-        };
-        self.foreign = foreign;
-        self.tell_foreign();
-        Some(line)
-    }
-
-    fn tell_foreign(&mut self) {
-        for interface in self.ports.keys().cloned().collect::<Vec<_>>() {
-            self.give(Input::Foreign { interface, addresses: self.foreign.clone() });
-        }
-    }
-
-    fn tell_lost(&mut self, vip: &str, cidr: Cidr) {
-        if let Some(interface) = self.interface_of(vip) {
-            self.give(Input::AddressLost { interface, cidr });
         }
     }
 
@@ -248,13 +130,23 @@ impl Node {
         self.inbox.clear();
         self.told.clear();
         self.refused.clear();
+        self.known.clear();
+        self.known_drained.clear();
+        self.stepped_down = false;
+        // What a killed one left is released first.
+        self.held.clear();
+        self.announced.clear();
+        self.last = self.router.as_ref().map(Router::status).unwrap_or_default();
+        if !self.drained.is_empty() {
+            self.give(Input::Drain(self.drained.clone()));
+        }
         self.tell_foreign();
-        self.tell_link();
-        for (name, up) in self.checks.clone() {
-            let number = self.numbers.get(&name).copied();
-            self.give(match number {
-                Some(weight) => Input::Weight { name, weight },
-                None => Input::Check { name, up },
+        self.tell_macvlans();
+        self.tell_links();
+        for (name, known) in self.checks.clone() {
+            self.give(match known {
+                Known::Number(weight) => Input::Weight { name, weight },
+                Known::Up(up) => Input::Check { name, up },
             });
         }
     }
@@ -263,7 +155,9 @@ impl Node {
     pub fn crash(&mut self) {
         self.router = None;
         self.stopping = false;
+        self.last.clear();
         self.held.clear();
+        self.announced.clear();
         self.unseen.clear();
         self.stuck.clear();
         self.inbox.clear();
@@ -277,22 +171,25 @@ impl Node {
         }
     }
 
-    /// Queues word of the link as it is.
-    pub fn tell_link(&mut self) {
-        let IpAddr::V4(primary) = self.address else { return };
-        let up = LinkState::Up { primary: Some(primary), link_local: None };
-        let state = if self.link { up } else { LinkState::Down };
-        for interface in self.ports.keys().cloned().collect::<Vec<_>>() {
-            self.give(Input::Link { interface, state: state.clone() });
-        }
-    }
-
     /// Its interface on a segment.
     pub fn port_on(&self, segment: &str) -> Option<InterfaceName> {
         self.ports.iter().find(|(_, on)| *on == segment).map(|(interface, _)| interface.clone())
     }
 
-    fn interface_of(&self, vip: &str) -> Option<InterfaceName> {
+    /// Whether one of its interfaces is up.
+    pub fn is_up(&self, interface: &InterfaceName) -> bool {
+        !self.down.contains(interface)
+    }
+
+    /// An interface of it that is up.
+    pub(super) fn up(&self) -> LinkState {
+        let primary = self.addresses.iter().find_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None });
+        let local =
+            |a: &IpAddr| if let IpAddr::V6(a) = a { Some(*a).filter(|a| a.is_unicast_link_local()) } else { None };
+        LinkState::Up { primary, link_local: self.addresses.iter().find_map(local) }
+    }
+
+    pub(super) fn interface_of(&self, vip: &str) -> Option<InterfaceName> {
         let mut settings = self.settings.iter().chain(&self.file);
         settings.find(|s| s.name == vip).map(|s| s.interface.clone())
     }
@@ -336,8 +233,8 @@ impl Node {
     }
 
     /// A vip's status on it.
-    pub fn status(&self, vip: &str) -> Option<VipStatus> {
-        self.router.as_ref()?.status().into_iter().find(|s| s.vip == vip)
+    pub fn status(&self, vip: &str) -> Option<&VipStatus> {
+        self.last.iter().find(|s| s.vip == vip)
     }
 
     /// Whether it is master of a vip.

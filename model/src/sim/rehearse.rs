@@ -1,13 +1,15 @@
 //! A configured cluster in simulation: scenarios that people write, and every single failure by itself.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::node::{Fate, Node};
+use super::fate::Fate;
+use super::node::{Known, Node};
 use super::rng::Rng;
 use super::world::{Action, World};
 use crate::config::scenario::{Expectation, Scenario, Step};
-use crate::config::{Config, Preempt};
+use crate::config::{Config, Peer, Preempt};
 use crate::desired::{DesiredVip, desire};
 use crate::units::Moment;
 use crate::vrrp::{Password, Settings, timing};
@@ -117,7 +119,12 @@ impl Rehearsal {
         self.world.network.heal();
         for n in 0..self.world.nodes.len() {
             let Some(node) = self.world.nodes.get(n) else { continue };
-            let down: Vec<String> = node.checks.iter().filter(|(_, up)| !**up).map(|(name, _)| name.clone()).collect();
+            let down: Vec<String> = node
+                .checks
+                .iter()
+                .filter(|(_, known)| **known == Known::Up(false))
+                .map(|(name, _)| name.clone())
+                .collect();
             let paused = node.paused;
             for check in down {
                 self.world.act(Action::Node(n, Fate::Check(check, true)));
@@ -208,14 +215,21 @@ impl Rehearsal {
 /// A peer as a simulated machine; a segment is what the vip's own file calls the interface.
 fn node(config: &Config, peer: &str) -> Option<Node> {
     let desired = desire(config, peer)?;
-    let address = config.peers.iter().find(|p| p.name == peer).map(|p| p.address)?;
+    let (nth, known) = config.peers.iter().enumerate().find(|(_, p)| p.name == peer)?;
     let settings = desired.vips.iter().flat_map(|vip| Settings::of(vip, password(vip))).collect();
-    let mut node = Node::new(peer, address, settings);
+    let mut node = Node::new(peer, addresses(nth, known), settings);
     for vip in &desired.vips {
         let segment = config.vips.iter().find(|v| v.name == vip.name).map(|v| v.interface.value.to_string())?;
         node.ports.insert(vip.interface.clone(), segment);
     }
     Some(node)
+}
+
+/// A machine's own addresses: those of the file, and what an interface has beside them.
+fn addresses(nth: usize, peer: &Peer) -> Vec<IpAddr> {
+    let last = u8::try_from(nth + 1).unwrap_or(u8::MAX);
+    let made_up = [IpAddr::from([192, 0, 2, last]), [0xfe80, 0, 0, 0, 0, 0, 0, u16::from(last)].into()];
+    peer.addresses().chain(made_up).collect()
 }
 
 /// Any, and the same everywhere: what counts is that there is one.
@@ -228,7 +242,7 @@ fn password(vip: &DesiredVip) -> Option<Password> {
 fn settling<'a>(files: impl Iterator<Item = &'a Settings>) -> Duration {
     let time = |s: &Settings| {
         let delay = if let Preempt::After(delay) = s.preempt { delay } else { Duration::ZERO };
-        delay + (timing::down_interval(s.version, s.priority, s.advertise) + s.advertise.duration()) * 3
+        s.start_delay + delay + (timing::down_interval(s.version, s.priority, s.advertise) + s.advertise.duration()) * 3
     };
     files.map(time).max().unwrap_or_default()
 }

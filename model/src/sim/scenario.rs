@@ -1,9 +1,11 @@
 //! A cluster and its bad days, drawn from a seed; then everything heals and the cluster is examined.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::draw::{Cluster, Misfortune};
-use super::node::Fate;
+use super::draw::Cluster;
+use super::fate::Fate;
+use super::misfortune::Misfortune;
 use super::rng::Rng;
 use super::world::{Action, World};
 use crate::vrrp::Settings;
@@ -61,7 +63,12 @@ fn run_with(seed: u64, keep: impl Fn(usize) -> bool) -> Report {
     let misfortunes: Vec<_> = drawn.filter(|(nth, _)| keep(*nth)).map(|(_, misfortune)| misfortune).collect();
     // From the seed alone, so that what is left out changes nothing of what is kept.
     let world = World::new(cluster.nodes(), Rng::new(!seed));
-    let mut scenario = Scenario { world, cluster };
+    let mut scenario = Scenario {
+        world,
+        cluster,
+        #[cfg(test)]
+        meddler: None,
+    };
     scenario.world.network.delay = scenario.calm();
     scenario.live(misfortunes);
     scenario.examine();
@@ -72,12 +79,24 @@ fn run_with(seed: u64, keep: impl Fn(usize) -> bool) -> Report {
 pub(super) struct Scenario {
     pub(super) world: World,
     pub(super) cluster: Cluster,
+    /// Does something at a named stage of the exam: a cluster that is broken on purpose.
+    #[cfg(test)]
+    pub(super) meddler: Option<fn(&str, &mut World)>,
 }
 
 impl Scenario {
     /// In order and sooner than any difference of skew.
     fn calm(&self) -> (Duration, Duration) {
         (self.cluster.shortest / 100, self.cluster.shortest / 100)
+    }
+
+    /// A named moment of the exam.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "a test may meddle here"))]
+    pub(super) fn stage(&mut self, _name: &str) {
+        #[cfg(test)]
+        if let Some(meddler) = self.meddler {
+            meddler(_name, &mut self.world);
+        }
     }
 
     pub(super) fn run(&mut self, time: Duration) {
@@ -111,7 +130,12 @@ impl Scenario {
         self.world.network.heal();
         self.world.network.delay = self.calm();
         for (n, file) in self.cluster.files.clone().into_iter().enumerate() {
-            for fate in mended(file) {
+            // Who was asked to step down leaves its successor alone for as long as that lives.
+            if self.world.nodes.get(n).is_some_and(|node| node.stepped_down) {
+                self.world.act(Action::Node(n, Fate::Crash));
+            }
+            let links = self.cluster.interfaces().into_iter().map(|interface| Fate::Link(interface, true));
+            for fate in mended(file).into_iter().chain(links) {
                 self.world.act(Action::Node(n, fate));
             }
         }
@@ -124,10 +148,11 @@ fn mended(file: Vec<Settings>) -> Vec<Fate> {
         Fate::Refuse(false),
         Fate::Cling(false),
         Fate::Occupy(false),
-        Fate::Start,
+        Fate::Macvlans(true),
         Fate::Resume,
+        Fate::Start,
+        Fate::Drain(BTreeSet::new()),
         Fate::Reload(file),
-        Fate::Link(true),
         Fate::Check("check".into(), true),
         Fate::Check("other".into(), true),
         Fate::Weigh("file".into(), 0),

@@ -1,6 +1,5 @@
 //! Thousands of bad days, and one good one word for word.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
@@ -48,7 +47,7 @@ fn no_seed_of_the_fourth_part_breaks_a_rule_and_each_runs_twice_alike() {
 
 #[test]
 fn seeds_that_once_broke_a_rule_do_so_no_more() {
-    for seed in [447, 1641, 1696, 11385] {
+    for seed in [56, 74, 238, 1053, 2108, 6405, 7713, 8558] {
         let report = run_shortest(seed);
         assert!(report.violation.is_none(), "{}", show(&report));
     }
@@ -76,7 +75,7 @@ fn machine(name: &str, last: u8, priority: u8) -> Node {
         start_delay: Duration::ZERO,
         announce: Announce::default(),
     };
-    Node::new(name, IpAddr::from([192, 0, 2, last]), vec![settings])
+    Node::new(name, vec![[192, 0, 2, last].into()], vec![settings])
 }
 
 fn pair() -> World {

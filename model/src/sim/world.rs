@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::invariants::{Step, check_held};
+use super::fate::Fate;
+use super::invariants::{HELD, Step, broken, check_held};
 use super::network::{Network, reaches};
-use super::node::{Fate, Node};
+use super::node::{Known, Node};
 use super::rng::Rng;
-use crate::units::{Cidr, InterfaceName, Moment};
+use crate::units::{Cidr, Family, InterfaceName, Moment};
 use crate::vrrp::{Effect, Event, Input, Received, Router, VipState, packet};
 
 /// Something done to the cluster; machines by their index.
@@ -17,8 +18,12 @@ pub enum Action {
     Node(usize, Fate),
     /// Nothing gets from the first to the second any more.
     Cut(usize, usize),
+    /// The same on one segment alone.
+    CutOn(usize, usize, String),
     /// An old packet is heard again.
     Replay,
+    /// A machine is sent bytes that look like an advert, or do not.
+    Noise(usize),
 }
 
 /// A cluster.
@@ -42,6 +47,9 @@ pub struct World {
     pub takeovers: BTreeMap<String, u64>,
     /// How often each vip got or lost one.
     pub transitions: BTreeMap<String, u64>,
+    /// Changes what the routers want done: a router that is broken on purpose.
+    #[cfg(test)]
+    pub(super) saboteur: Option<fn(usize, &Input, &mut Vec<Effect>)>,
     wire: BTreeMap<(Moment, u64), (usize, Input)>,
     sent: u64,
 }
@@ -59,6 +67,8 @@ impl World {
             violation: None,
             takeovers: BTreeMap::new(),
             transitions: BTreeMap::new(),
+            #[cfg(test)]
+            saboteur: None,
             wire: BTreeMap::new(),
             sent: 0,
         }
@@ -73,6 +83,9 @@ impl World {
             Action::Node(n, fate) => {
                 let Some(node) = self.nodes.get_mut(n) else { return };
                 let (name, is_stop) = (node.name.clone(), matches!(fate, Fate::Stop));
+                if is_stop && node.paused {
+                    return;
+                }
                 if let Some(line) = node.meet(fate) {
                     self.note(format!("{name} {line}"));
                 }
@@ -85,6 +98,11 @@ impl World {
                 self.note(format!("machine {from} is not heard any more by machine {to}"));
                 self.network.cut.insert((from, to));
             }
+            Action::CutOn(from, to, segment) => {
+                self.note(format!("machine {from} is not heard any more by machine {to} on {segment}"));
+                self.network.cut_on.insert((from, to, segment));
+            }
+            Action::Noise(to) => self.noise(to),
             Action::Replay => {
                 self.note("somebody replays a packet".into());
                 if let Some((to, packet)) = self.network.replay(&mut self.rng) {
@@ -97,8 +115,12 @@ impl World {
     /// A machine that was stopped is off once it has handed over.
     fn end_stopped(&mut self, n: usize) {
         let over = |node: &&mut Node| node.stopping && node.router.as_ref().is_none_or(Router::is_over);
-        if let Some(node) = self.nodes.get_mut(n).filter(over) {
-            node.crash();
+        let Some(node) = self.nodes.get_mut(n).filter(over) else { return };
+        let left = node.held.iter().find(|a| !node.stuck.contains(a)).map(|(vip, cidr)| format!("{cidr} of {vip}"));
+        let name = node.name.clone();
+        node.crash();
+        if let Some(left) = left {
+            self.violate(broken(HELD, format!("{name} has ended and left {left}")));
         }
     }
 
@@ -144,7 +166,7 @@ impl World {
             (Some(at), other) if at <= end && other.is_none_or(|(ready, _)| at <= ready) => {
                 self.now = self.now.max(at);
                 if let Some((_, (to, input))) = self.wire.pop_first()
-                    && let Some(node) = self.nodes.get_mut(to).filter(|node| node.link)
+                    && let Some(node) = self.nodes.get_mut(to).filter(|node| hears(node, &input))
                 {
                     node.give(input);
                 }
@@ -179,18 +201,32 @@ impl World {
         let Some(node) = self.nodes.get_mut(n) else { return };
         let local = node.local(now);
         let Some(router) = &mut node.router else { return };
-        if let Input::Reload(settings) = &input {
-            node.settings.clone_from(settings);
+        let old = node.settings.clone();
+        match &input {
+            // One that hands over reads nothing any more.
+            Input::Reload(settings) if !node.stopping => node.settings.clone_from(settings),
+            Input::Foreign { interface, addresses } => {
+                node.told.retain(|(on, _)| on != interface);
+                node.told.extend(addresses.iter().map(|a| (interface.clone(), *a)));
+            }
+            Input::Check { name, up } => drop(node.known.insert(name.clone(), Known::Up(*up))),
+            Input::Weight { name, weight } => drop(node.known.insert(name.clone(), Known::Number(*weight))),
+            Input::Drain(vips) => node.known_drained.clone_from(vips),
+            _ => {}
         }
-        if let Input::Foreign { addresses, .. } = &input {
-            node.told.clone_from(addresses);
+        let before = std::mem::take(&mut node.last);
+        #[cfg_attr(not(test), expect(unused_mut, reason = "a test may break the router on purpose"))]
+        let mut effects = router.handle(local, input.clone());
+        #[cfg(test)]
+        if let Some(saboteur) = self.saboteur {
+            saboteur(n, &input, &mut effects);
         }
-        let before = router.status();
-        let effects = router.handle(local, input.clone());
         let after = router.status();
-        let step = Step { node, now: local, input: &input, effects: &effects, before: &before, after: &after };
+        node.last.clone_from(&after);
+        let step =
+            Step { node, now: local, input: &input, effects: &effects, old: &old, before: &before, after: &after };
         if let Err(what) = step.check() {
-            let what = format!("{}: {what}, given {input:?}", node.name);
+            let what = format!("{}: {what}, given {input:?} and answered with {effects:?}", node.name);
             return self.violate(what);
         }
         node.refused = step.refused();
@@ -221,16 +257,18 @@ impl World {
                 None
             }
             Effect::Hold { vip, family, addresses, interface, .. } => {
-                let taken = addresses.iter().any(|a| node.foreign.contains(a));
-                let refused = node.refuses || taken || !node.link && self.rng.chance(500);
+                let is_foreign = |a: &Cidr| node.foreign.contains(&(interface.clone(), *a));
+                let taken = addresses.iter().any(is_foreign);
+                let refused = node.refuses || taken || !node.is_up(&interface) && self.rng.chance(500);
                 node.refusals += u32::from(refused);
                 // What is refused may have been half done.
                 let stood = if refused { self.rng.index(addresses.len() + 1) } else { addresses.len() };
-                let mut free: Vec<Cidr> = addresses.into_iter().filter(|a| !node.foreign.contains(a)).collect();
+                let mut free: Vec<Cidr> = addresses.iter().filter(|a| !is_foreign(a)).copied().collect();
                 free.truncate(stood);
                 for address in free.iter().map(|a| (vip.clone(), *a)) {
                     node.unseen.remove(&address);
                     node.stuck.remove(&address);
+                    node.announced.insert(address.clone());
                     node.held.insert(address);
                 }
                 self.announce(n, &interface, &free);
@@ -238,20 +276,7 @@ impl World {
                 let result = if refused { Err("refused".to_owned()) } else { Ok(()) };
                 Some(Input::Done { vip, family, result })
             }
-            Effect::Release { vip, family, addresses, .. } => {
-                let refused = node.clings;
-                for address in addresses.into_iter().map(|a| (vip.clone(), a)) {
-                    node.unseen.remove(&address);
-                    if refused && node.held.contains(&address) {
-                        node.stuck.insert(address);
-                    } else {
-                        node.stuck.remove(&address);
-                        node.held.remove(&address);
-                    }
-                }
-                self.note(format!("{name} releases {vip}{}", if refused { ", refused" } else { "" }));
-                Some(Input::Done { vip, family, result: if refused { Err("refused".to_owned()) } else { Ok(()) } })
-            }
+            Effect::Release { vip, family, addresses, .. } => Some(self.release(n, (vip, family), &addresses)),
             Effect::Announce { interface, addresses, .. } => {
                 self.announce(n, &interface, &addresses);
                 self.note(format!("{name} announces again"));
@@ -271,13 +296,35 @@ impl World {
         }
     }
 
+    fn release(&mut self, n: usize, (vip, family): (String, Family), addresses: &[Cidr]) -> Input {
+        let mut result = Ok(());
+        if let Some(node) = self.nodes.get_mut(n) {
+            for address in addresses.iter().map(|a| (vip.clone(), *a)) {
+                node.unseen.remove(&address);
+                if node.clings && node.held.contains(&address) {
+                    node.stuck.insert(address);
+                } else {
+                    node.stuck.remove(&address);
+                    node.announced.remove(&address);
+                    node.held.remove(&address);
+                }
+            }
+            if node.clings {
+                result = Err("refused".to_owned());
+            }
+            let line = format!("{} releases {vip}{}", node.name, if node.clings { ", refused" } else { "" });
+            self.note(line);
+        }
+        Input::Done { vip, family, result }
+    }
+
     fn send(&mut self, from: usize, packet: Received) {
-        let sender = self.nodes.get(from).filter(|node| node.link);
+        let sender = self.nodes.get(from).filter(|node| node.is_up(&packet.interface));
         let Some(segment) = sender.and_then(|node| node.ports.get(&packet.interface)).cloned() else { return };
         for to in 0..self.nodes.len() {
-            let hears = |node: &&Node| to != from && reaches(packet.destination, node.address);
+            let hears = |node: &&Node| to != from && reaches(packet.destination, &node.addresses);
             let port = self.nodes.get(to).filter(hears).and_then(|node| node.port_on(&segment));
-            let Some(interface) = port else { continue };
+            let Some(interface) = port.filter(|_| self.network.connects((from, to), &segment)) else { continue };
             let packet = Received { interface, ..packet.clone() };
             for delay in self.network.carry((from, to), &packet, &mut self.rng) {
                 self.put((to, Input::Packet(packet.clone())), delay);
@@ -287,17 +334,40 @@ impl World {
 
     /// Tells every other machine of the segment where these addresses are now.
     fn announce(&mut self, from: usize, interface: &InterfaceName, addresses: &[Cidr]) {
-        let sender = self.nodes.get(from).filter(|node| node.link);
+        let sender = self.nodes.get(from).filter(|node| node.is_up(interface));
         let Some(segment) = sender.and_then(|node| node.ports.get(interface)).cloned() else { return };
         for to in (0..self.nodes.len()).filter(|to| *to != from) {
-            let Some(interface) = self.nodes.get(to).and_then(|node| node.port_on(&segment)) else { continue };
+            let port = self.nodes.get(to).and_then(|node| node.port_on(&segment));
+            let Some(interface) = port.filter(|_| self.network.connects((from, to), &segment)) else { continue };
             for address in addresses {
-                if let Some(delay) = self.network.carry_word((from, to), &mut self.rng) {
+                if let Some(delay) = self.network.carry_word(&mut self.rng) {
                     let word = Input::Announced { interface: interface.clone(), address: address.address() };
                     self.put((to, word), delay);
                 }
             }
         }
+    }
+
+    /// Bytes from nowhere: a past packet with a few bytes changed, or none that was ever sent.
+    fn noise(&mut self, to: usize) {
+        self.note("somebody sends noise".into());
+        let port = self.nodes.get(to).and_then(|node| node.ports.keys().next().cloned());
+        let Some(interface) = port else { return };
+        let past =
+            self.network.replay(&mut self.rng).map(|(_, packet)| Received { interface: interface.clone(), ..packet });
+        let mut packet = past.unwrap_or_else(|| {
+            let (source, destination) = ([192, 0, 2, 66].into(), packet::GROUP.into());
+            Received { interface, source, destination, ttl: packet::TTL, message: vec![0x31; 24] }
+        });
+        for _ in 0..=self.rng.below(4) {
+            let at = self.rng.index(packet.message.len());
+            let byte = self.rng.bits().to_be_bytes();
+            packet.message.iter_mut().skip(at).take(1).zip(byte).for_each(|(old, new)| *old = new);
+        }
+        if self.rng.chance(300) {
+            packet.message.truncate(self.rng.index(packet.message.len() + 1));
+        }
+        self.put((to, Input::Packet(packet)), Duration::ZERO);
     }
 
     fn put(&mut self, delivery: (usize, Input), delay: Duration) {
@@ -318,5 +388,13 @@ impl World {
         for byte in self.now.0.to_be_bytes().iter().chain(&place).chain(bytes) {
             self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
+    }
+}
+
+/// Whether what comes in on an interface gets as far as the driver.
+fn hears(node: &Node, input: &Input) -> bool {
+    match input {
+        Input::Packet(Received { interface, .. }) | Input::Announced { interface, .. } => node.is_up(interface),
+        _ => true,
     }
 }

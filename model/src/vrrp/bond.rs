@@ -110,9 +110,8 @@ impl Instance {
     }
 
     /// When it begins to take part, where that is still to come.
-    pub(super) fn start_at(&mut self, born: Moment) {
-        let delay = self.settings.start_delay;
-        self.starts_at = (!delay.is_zero()).then(|| born + delay);
+    pub(super) fn start_at(&mut self, born: Moment, now: Moment) {
+        self.starts_at = Some(born + self.settings.start_delay).filter(|at| *at > now);
     }
 
     /// When its addresses are announced for the first time after they were taken.
@@ -144,10 +143,11 @@ impl Instance {
             return;
         }
         self.hindrance = None;
+        // It decides for itself now, and with its new settings.
         if let State::Backup(l) = &mut self.state
-            && let Some(why) = l.ripe.take()
+            && l.ripe.take().is_some()
         {
-            return self.enter_master(turn, why);
+            l.down_at = turn.now;
         }
         self.assess(turn);
     }

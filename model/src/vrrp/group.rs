@@ -120,20 +120,16 @@ impl Router {
         }
     }
 
-    /// Ends a turn: groups whose members were touched are of one state again, and what came of it is told.
+    /// Groups whose members were touched are of one state again.
     pub(super) fn unite(&mut self, turn: &mut Turn) {
         let touched = std::mem::take(&mut self.touched);
-        if self.stopped {
-            return self.tell(turn);
-        }
-        for group in touched {
+        for group in touched.into_iter().filter(|_| !self.stopped).collect::<Vec<_>>() {
             if let Some(ids) = self.groups.get(&group).cloned() {
                 self.unite_group(turn, (&group, &ids));
             }
         }
         // Its own doing.
         self.touched.clear();
-        self.tell(turn);
     }
 
     fn unite_group(&mut self, turn: &mut Turn, members: (&GroupName, &[Id])) {
@@ -212,7 +208,7 @@ impl Router {
     }
 
     /// Tells of each vip's change once: from what it was to what it has become, with the reason of whoever was first.
-    fn tell(&self, turn: &mut Turn) {
+    pub(super) fn tell(&self, turn: &mut Turn) {
         let moves = std::mem::take(&mut turn.moves);
         let mut told: BTreeSet<&str> = BTreeSet::new();
         for first in moves.iter().filter(|m| told.insert(&m.vip)) {

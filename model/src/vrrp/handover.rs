@@ -177,11 +177,16 @@ impl Instance {
         let before = skew(self);
         self.drained = drained;
         let later = skew(self).saturating_sub(before);
+        let down = self.down_interval(self.settings.advertise);
         match &mut self.state {
             State::Master(_) if drained => self.step_down(turn, "drained"),
             State::Backup(l) => {
                 // Of all that wait for a silent master it is the last.
                 l.down_at = l.down_at + later;
+                if !drained {
+                    // It need no longer wait for whether anybody follows.
+                    l.down_at = l.down_at.min(turn.now + down);
+                }
                 l.preempt_at = l.preempt_at.filter(|_| !drained);
             }
             _ => {}

@@ -54,6 +54,8 @@ pub(super) struct Instance {
     pub(super) refusals: u32,
     pub(super) stuck: Option<Stuck>,
     pub(super) pending: VecDeque<Pending>,
+    /// Addresses that a reload adds to those that it holds.
+    pub(super) owed: Option<Vec<Cidr>>,
     /// Addresses that it keeps while somebody else takes them over.
     pub(super) lingering: Option<Lingering>,
     /// While it is master: which addresses somebody else announced, and when.
@@ -155,6 +157,7 @@ impl Instance {
             refusals: 0,
             stuck: None,
             pending: VecDeque::new(),
+            owed: None,
             lingering: None,
             claims: BTreeMap::new(),
             drained: false,
@@ -303,6 +306,7 @@ impl Instance {
         self.counters.terms += 1;
         // What it lingered with is its own again.
         self.lingering = None;
+        self.owed = None;
         self.claims.clear();
         self.stepped_down = false;
         self.out_of_patience = false;
@@ -350,6 +354,7 @@ impl Instance {
         self.move_to(turn, State::Init, why.to_owned());
         self.why = Some(why.to_owned());
         self.refusal = None;
+        self.starts_at = None;
     }
 
     fn move_to(&mut self, turn: &mut Turn, next: State, why: String) {

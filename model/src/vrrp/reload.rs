@@ -55,17 +55,23 @@ impl Instance {
             }
             State::Init | State::Fault => {}
         }
-        // A master that the new settings take to FAULT takes nothing more.
-        let was_master = matches!(self.state, State::Master(_));
-        self.assess(turn);
         let added = self.settings.things().without(&old.things());
-        if let State::Master(h) = &mut self.state
-            && was_master
-            && (!added.is_empty() || old.accept != self.settings.accept)
-        {
-            h.standing = false;
-            self.hold(turn, added.addresses);
-        }
+        self.owed = match (&self.state, old.accept == self.settings.accept) {
+            (State::Master(_), false) => Some(self.settings.addresses.clone()),
+            (State::Master(_), true) if !added.is_empty() => Some(added.addresses),
+            _ => None,
+        };
+        self.assess(turn);
         self.warn_of_unlisted(turn);
+    }
+
+    /// Third pass: holds what the new settings add. Not before all have them: a master that these take to FAULT, or to
+    /// BACKUP with its group, takes nothing more.
+    pub(super) fn hold_owed(&mut self, turn: &mut Turn) {
+        let Some(owed) = self.owed.take() else { return };
+        if let State::Master(h) = &mut self.state {
+            h.standing = false;
+            self.hold(turn, owed);
+        }
     }
 }

@@ -113,6 +113,7 @@ impl Router {
             Input::Stop => self.stop(&mut turn),
         }
         self.unite(&mut turn);
+        self.tell(&mut turn);
         turn.effects
     }
 
@@ -185,7 +186,7 @@ impl Router {
             let ids: Vec<Id> = self.instances.keys().copied().collect();
             for id in ids {
                 self.with(id, |i| {
-                    i.start_at(turn.now);
+                    i.start_at(turn.now, turn.now);
                     i.warn_of_unlisted(turn);
                 });
             }
@@ -287,10 +288,14 @@ impl Router {
                 self.groups.entry(group).or_default().push(id);
             }
         }
+        self.drain_all(turn);
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             self.join(turn, &group);
         }
-        self.drain_all(turn);
+        self.unite(turn);
+        for id in self.by_name.values().copied().collect::<Vec<_>>() {
+            self.with(id, |i| i.hold_owed(turn));
+        }
         self.forget_settled();
         let used = &self.by_vrid;
         self.strangers.retain(|interface, _| used.contains_key(interface));
@@ -329,7 +334,7 @@ impl Router {
             self.by_vrid.entry(place.clone()).or_default().insert((settings.family, settings.vrid), id);
         }
         if let Some(born) = self.born {
-            instance.start_at(born);
+            instance.start_at(born, now);
         }
         self.instances.insert(id, instance);
         id
@@ -381,5 +386,10 @@ fn distinct(settings: Vec<Settings>) -> Vec<Settings> {
     let is_new = |s: &Settings| names.insert(Name::of(s)) && vrids.insert((s.interface.clone(), s.family, s.vrid));
     let mut settings = settings;
     settings.retain(is_new);
+    // The families of a vip are of one group: the first's.
+    let mut groups: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for s in &mut settings {
+        s.group.clone_from(groups.entry(s.name.clone()).or_insert_with(|| s.group.clone()));
+    }
     settings
 }

@@ -1,6 +1,8 @@
 //! What a router says of itself: one row for each vip, whatever its families.
 
+use super::group::GroupName;
 use super::instance::{Instance, Listening, State};
+use super::router::Router;
 use super::{VipState, VipStatus};
 
 impl Instance {
@@ -70,5 +72,21 @@ impl VipStatus {
         self.nearest_failover = self.nearest_failover.max(other.nearest_failover);
         self.anomalies.extend(other.anomalies);
         self.lingering |= other.lingering;
+    }
+}
+
+impl Router {
+    /// Each virtual router by what it changes state with and what it is called, for a judge.
+    pub(crate) fn states(&self) -> Vec<(String, String, VipState)> {
+        let of = |i: &Instance| {
+            let s = &i.settings;
+            (GroupName::of(s).to_string(), format!("{} of vip.{}", s.family, s.name), i.name())
+        };
+        self.by_name.values().filter_map(|id| self.instances.get(id)).map(of).collect()
+    }
+
+    /// The most that any virtual router has in a queue, for a judge.
+    pub(crate) fn longest_queue(&self) -> usize {
+        self.instances.values().map(|i| i.pending.len()).max().unwrap_or(0)
     }
 }

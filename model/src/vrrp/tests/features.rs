@@ -169,3 +169,28 @@ fn a_vip_without_address_moves_by_adverts_that_list_none() {
     bench.wait(4_000);
     assert_eq!(bench.state(), VipState::Master);
 }
+
+#[test]
+fn a_start_delay_that_is_over_when_a_vip_comes_is_no_deadline_and_nothing_begins_after_the_end() {
+    let late = Settings { start_delay: Duration::from_secs(2), ..settings() };
+    let mut bench = Bench::up(late.clone());
+    bench.wait(1_000);
+    bench.give(Input::Stop);
+    bench.wait(10_000);
+    assert_eq!(bench.state(), VipState::Init);
+    let mut bench = Bench::master(settings());
+    bench.give(Input::Reload(vec![Settings { vrid: Vrid::MAX, ..late }]));
+    assert_eq!(bench.state(), VipState::Backup);
+    assert!(bench.router.deadline().is_some_and(|at| at > bench.now));
+}
+
+#[test]
+fn whoever_is_undrained_waits_no_longer_than_a_down_interval() {
+    let fast = Settings { advertise: Centiseconds::try_from(1).unwrap(), ..settings() };
+    let mut bench = Bench::up(fast);
+    bench.wait(100);
+    bench.give(Input::Drain(["ui".to_owned()].into()));
+    assert_eq!(bench.state(), VipState::Backup);
+    bench.give(Input::Drain([].into()));
+    assert!(bench.router.deadline().unwrap() <= bench.now + Duration::from_millis(40));
+}

@@ -343,6 +343,7 @@ fn one_that_waits_for_its_group_and_leaves_it_takes_over() {
     }
     let alone: Vec<Settings> = gateway().into_iter().map(|s| Settings { group: None, ..s }).collect();
     bench.give(Input::Reload(alone));
+    bench.give(Input::Tick);
     assert_eq!(states(&bench), [VipState::Master, VipState::Backup]);
 }
 
@@ -380,4 +381,47 @@ fn stopping_a_vip_of_two_families_is_told_of_once() {
     let effects = bench.give(Input::Stop);
     assert_eq!(kinds(&effects), ["advert 0", "advert 0"]);
     assert_eq!(told(&effects), [("ui".into(), VipState::Master, VipState::Init)]);
+}
+
+#[test]
+fn the_families_of_a_vip_are_of_one_group_whatever_the_settings_say() {
+    let [four, six] = &dual()[..] else { panic!() };
+    let settings = vec![Settings { group: Some("g".into()), ..four.clone() }, six.clone()];
+    let mut bench = up_with(settings);
+    bench.wait(1_000);
+    hear(&mut bench, six, (PEER6, 150));
+    bench.wait(3_000);
+    assert_eq!(states(&bench), [VipState::Backup]);
+}
+
+#[test]
+fn a_held_vip_that_is_grouped_with_a_drained_one_steps_down_without_holding_anything_more() {
+    let alone: Vec<Settings> = gateway().into_iter().map(|s| Settings { group: None, ..s }).collect();
+    let mut bench = up_with(alone);
+    bench.give(Input::Drain(["inside".to_owned()].into()));
+    for _ in 0..4 {
+        hear(&mut bench, &gateway()[0], (PEER, 50));
+        bench.wait(1_000);
+    }
+    assert_eq!(states(&bench), [VipState::Backup, VipState::Master]);
+    let mut grouped = gateway();
+    grouped[1].addresses.push(cidr("198.51.100.51/24"));
+    let effects = bench.give(Input::Reload(grouped));
+    assert_eq!(kinds(&effects), ["advert 0"]);
+    assert_eq!(states(&bench), [VipState::Backup, VipState::Backup]);
+}
+
+#[test]
+fn one_that_leaves_its_group_speaks_with_its_new_settings_alone() {
+    let [inside, outside] = &gateway()[..] else { panic!() };
+    let weighted = Settings { track: vec![("uplink".into(), Some(20))], ..inside.clone() };
+    let mut bench = up_with(vec![weighted, outside.clone()]);
+    bench.give(Input::Check { name: "uplink".into(), up: true });
+    for _ in 0..5 {
+        hear(&mut bench, outside, (PEER, 150));
+        bench.wait(1_000);
+    }
+    let alone: Vec<Settings> = gateway().into_iter().map(|s| Settings { group: None, ..s }).collect();
+    bench.give(Input::Reload(alone));
+    assert_eq!(kinds(&bench.give(Input::Tick))[0], "advert 100");
 }
