@@ -1,7 +1,7 @@
 //! Values that cannot be wrong: each is checked where it is built, so that nobody checks it again.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
@@ -241,6 +241,16 @@ impl Cidr {
     /// Length of the network's prefix in bits.
     pub fn prefix(self) -> u8 {
         self.prefix
+    }
+
+    /// The network that it lies in: the same prefix without host bits.
+    pub fn network(self) -> Cidr {
+        let keep = |bits: u32| u128::MAX.checked_shl(bits.saturating_sub(u32::from(self.prefix))).unwrap_or(0);
+        let address = match self.address {
+            IpAddr::V4(a) => Ipv4Addr::from(u32::from(a) & keep(32) as u32).into(),
+            IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & keep(128)).into(),
+        };
+        Cidr { address, prefix: self.prefix }
     }
 
     /// Whether an address lies in this network.

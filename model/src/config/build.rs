@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::draft::{BackendDraft, CheckDraft, Draft, PaceDraft, PeerDraft, ProbeDraft, ServiceDraft, VipDraft};
+use super::draft::{AnnounceDraft, BackendDraft, CheckDraft, Draft, GroupDraft, PaceDraft, PeerDraft};
+use super::draft::{ProbeDraft, ServiceDraft, VipDraft};
 use super::file::{File, Spanned};
 use super::{
     Announce, At, Backend, Check, CheckKind, Config, Pace, Peer, Place, Preempt, Probe, Service, SourceAddress, Span,
 };
-use super::{Sysctl, Track, Vip};
-use crate::units::Centiseconds;
+use super::{Group, Sysctl, Track, Vip};
+use crate::units::{Centiseconds, Family};
 
 /// How often a check or a probe is tried unless the file says otherwise, as in HAProxy.
 pub(super) const EVERY: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ impl Builder<'_, '_> {
             peers: self.draft.peers.iter().map(|p| self.peer(p)).collect::<Option<_>>()?,
             checks: self.draft.checks.iter().map(|c| self.check(c)).collect::<Option<_>>()?,
             vips: self.draft.vips.iter().map(|v| self.vip(v)).collect::<Option<_>>()?,
-            groups: vec![],
+            groups: self.draft.groups.iter().map(|g| self.group(g)).collect(),
             services: self.draft.services.iter().map(|s| self.service(s)).collect::<Option<_>>()?,
             sysctls: self
                 .draft
@@ -60,7 +61,7 @@ impl Builder<'_, '_> {
             name: peer.name.value.clone(),
             at: self.place(peer.name.span),
             address: peer.address.get()?.value,
-            second: None,
+            second: peer.second.get().map(|a| a.value),
             interface: peer.interface.get().map(|i| self.at(i)),
         })
     }
@@ -76,6 +77,7 @@ impl Builder<'_, '_> {
             pace.fall = check.pace.fall.get().map_or(1, |f| f.value);
             pace.rise = check.pace.rise.get().map_or(1, |r| r.value);
         }
+        pace.debounce = check.debounce.get().map_or(Duration::ZERO, |d| d.value);
         Some(Check { name: check.name.value.clone(), at: self.place(check.name.span), kind, pace })
     }
 
@@ -115,11 +117,11 @@ impl Builder<'_, '_> {
                 })
                 .collect(),
             notify: own.notify.get().map(|n| self.at(n)),
-            virtual_mac: false,
-            accept: true,
-            start_delay: Duration::ZERO,
-            announce: Announce::default(),
-            routes: vec![],
+            virtual_mac: own.virtual_mac.get().is_some_and(|m| m.value),
+            accept: own.accept.get().is_none_or(|a| a.value),
+            start_delay: own.start_delay.get().map_or(Duration::ZERO, |d| d.value),
+            announce: announce(own.announce.get().map(|a| &a.value)),
+            routes: own.routes.iter().map(|r| self.at(r)).collect(),
             at,
         })
     }
@@ -132,6 +134,15 @@ impl Builder<'_, '_> {
         let member = vip.settings.members().first()?;
         let peer = self.draft.peers.iter().find(|p| p.name.value == member.peer.value)?;
         peer.interface.get().map(|i| self.at(i))
+    }
+
+    fn group(&self, group: &GroupDraft) -> Group {
+        Group {
+            name: group.name.value.clone(),
+            at: self.place(group.name.span),
+            vips: group.vips.iter().map(|v| v.value.clone()).collect(),
+            notify: group.notify.get().map(|n| self.at(n)),
+        }
     }
 
     fn service(&self, service: &ServiceDraft) -> Option<Service> {
@@ -163,14 +174,24 @@ impl Builder<'_, '_> {
 }
 
 impl Draft {
-    /// Where a backend is: written out, or the peer's address with the port said or listened on.
+    /// Where a backend is: written out, or the peer's address with the port said or listened on; of two addresses the
+    /// IPv4 one, since IPv4 is what is balanced.
     pub fn target(&self, backend: &BackendDraft, listen: u16) -> Option<SocketAddr> {
         if let Some(endpoint) = backend.endpoint.get() {
             return Some(endpoint.value);
         }
         let peer = self.peers.iter().find(|p| p.name.value == backend.name.value)?;
         let port = backend.port.get().map_or(listen, |p| p.value);
-        Some(SocketAddr::new(peer.address.get()?.value, port))
+        let address = peer.address_of(Family::V4).or(peer.address.get())?;
+        Some(SocketAddr::new(address.value, port))
+    }
+}
+
+fn announce(said: Option<&AnnounceDraft>) -> Announce {
+    let default = Announce::default();
+    Announce {
+        again: said.and_then(|s| s.again.get()).map_or(default.again, |a| a.value),
+        every: said.and_then(|s| s.every.get()).map(|e| e.value),
     }
 }
 

@@ -98,10 +98,17 @@ codes! {
     NOT_OWNER = "HA0408";
     /// Settings that belong to different versions of VRRP.
     VERSION_CONFLICT = "HA0409";
-    /// More addresses than an advert carries.
-    TOO_MANY_ADDRESSES = "HA0410";
-    /// A unicast member that cannot be reached over IPv4.
+    // HA0410 was of a release that refused more addresses than an advert carries.
+    /// A unicast member that cannot be reached over a family of the vip.
     UNICAST_FAMILY = "HA0411";
+    /// A vip in two groups.
+    GROUP_TAKEN = "HA0412";
+    /// Vips of a group that differ in what they have to have in common.
+    GROUP_CONFLICT = "HA0413";
+    /// A route of a family that its vip has no address of.
+    ROUTE_FAMILY = "HA0414";
+    /// Two vips of a machine with one route.
+    ROUTE_TAKEN = "HA0415";
 
     /// Members with one priority.
     EQUAL_PRIORITIES = "HA0501";
@@ -111,6 +118,8 @@ codes! {
     UNUSED = "HA0503";
     /// A password written out in the file.
     LITERAL_SECRET = "HA0504";
+    /// A service that leaves out part of its vip's addresses.
+    SERVICE_PARTIAL = "HA0505";
 
     /// IPv6, which this version does not have.
     LATER_IPV6 = "HA0901";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::draft::{Draft, TrackDraft, VipDraft};
+use super::draft::{CheckDraft, Draft, PeerDraft, TrackDraft, VipDraft};
 use super::file::{Field, Spanned};
 use super::mistakes::{Mistakes, did_you_mean};
 use super::{CheckKind, Diagnostic, Span, codes};
@@ -21,7 +21,9 @@ pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
         tracked(draft, vip, out);
         interface(draft, vip, out);
         super::version::check(vip, out);
+        super::families::check(draft, vip, out);
     }
+    super::group::check(draft, out);
     same_segment(draft, out);
     vip_addresses(draft, out);
     super::balanced::check(draft, out);
@@ -48,8 +50,7 @@ fn present(draft: &Draft, out: &mut Mistakes) {
 
 fn peers(draft: &Draft, out: &mut Mistakes) {
     let mut taken: BTreeMap<IpAddr, &Spanned<IpAddr>> = BTreeMap::new();
-    for peer in &draft.peers {
-        let Some(address) = peer.address.get() else { continue };
+    for (peer, address) in draft.peers.iter().flat_map(|p| p.addresses().map(move |a| (p, a))) {
         match taken.get(&address.value) {
             Some(first) => out.push(
                 Diagnostic::error(codes::ADDRESS_TAKEN, format!("two peers have the address {}", address.value))
@@ -57,9 +58,7 @@ fn peers(draft: &Draft, out: &mut Mistakes) {
                     .at(first.span, "and here")
                     .help("write each machine's own address"),
             ),
-            None => {
-                taken.insert(address.value, address);
-            }
+            None => _ = taken.insert(address.value, address),
         }
     }
 }
@@ -76,23 +75,25 @@ fn checks(draft: &Draft, out: &mut Mistakes) {
             );
         }
         if let Some(kind) = check.kind.get() {
-            told(&check.pace, &kind.value, out);
+            told(check, &kind.value, out);
         }
         patience(&check.pace, out);
     }
 }
 
 /// What the kernel tells of by itself is not tried, and a number counts as it stands.
-fn told(pace: &super::draft::PaceDraft, kind: &CheckKind, out: &mut Mistakes) {
+fn told(check: &CheckDraft, kind: &CheckKind, out: &mut Mistakes) {
+    let pace = &check.pace;
     let settings = [
         ("timeout", pace.timeout.get().map(|v| v.span)),
         ("every", pace.every.get().map(|v| v.span)),
         ("fall", pace.fall.get().map(|v| v.span)),
         ("rise", pace.rise.get().map(|v| v.span)),
+        ("debounce", check.debounce.get().map(|v| v.span)),
     ];
     let (surplus, title, label) = match kind {
         CheckKind::Interface { .. } => (1, "an interface is not waited for", "the kernel tells of each change"),
-        CheckKind::File { .. } => (4, "a file's number counts as soon as it is written", "nothing is tried"),
+        CheckKind::File { .. } => (5, "a file's number counts as soon as it is written", "nothing is tried"),
         _ => return,
     };
     for (name, span) in settings.into_iter().take(surplus).filter_map(|(name, span)| Some((name, span?))) {
@@ -144,30 +145,16 @@ fn members(draft: &Draft, vip: &VipDraft, out: &mut Mistakes) {
             }
             continue;
         };
-        let unicast = own.unicast.get().filter(|u| u.value);
-        if let (Some(unicast), Some(address)) = (unicast, peer.address.get())
-            && address.value.is_ipv6()
-        {
-            out.push(
-                Diagnostic::error(codes::UNICAST_FAMILY, format!("{} cannot be reached over IPv4", member.peer.value))
-                    .at(address.span, "an IPv6 address")
-                    .at(unicast.span, "adverts go to each member's IPv4 address")
-                    .help(format!(
-                        "write `peer \"{}\" address=\"192.0.2.11\"` with its IPv4 address",
-                        member.peer.value
-                    )),
-            );
-        }
         if member.priority.as_ref().is_some_and(|p| p.value == crate::units::Priority::OWNER) {
-            owner(vip, &member.peer, peer.address.get(), out);
+            owner(vip, &member.peer, peer, out);
         }
     }
 }
 
 /// 255 belongs to the machine whose own address the vip is.
-fn owner(vip: &VipDraft, member: &Spanned<String>, address: Option<&Spanned<IpAddr>>, out: &mut Mistakes) {
+fn owner(vip: &VipDraft, member: &Spanned<String>, peer: &PeerDraft, out: &mut Mistakes) {
     let owns = |a: &Spanned<IpAddr>| vip.addresses.iter().any(|c| c.value.address() == a.value);
-    if address.is_none_or(owns) {
+    if peer.address.get().is_none() || peer.addresses().any(owns) {
         return;
     }
     out.push(
@@ -241,11 +228,13 @@ fn meet(draft: &Draft, a: &VipDraft, b: &VipDraft) -> Option<String> {
     })
 }
 
-/// `192.0.2.0/24` of `192.0.2.10/24`; an address alone is in no network.
+/// `192.0.2.0/24` of `192.0.2.10/24`; an address alone is in no network, and link-local ones are in any.
 fn network(cidr: crate::units::Cidr) -> Option<String> {
-    let mask = u32::MAX.checked_shl(32 - u32::from(cidr.prefix().min(32))).unwrap_or(0);
-    let address = cidr.v4().filter(|_| cidr.prefix() < 32)?;
-    Some(format!("{}/{}", std::net::Ipv4Addr::from(u32::from(address) & mask), cidr.prefix()))
+    let (alone, everywhere) = match cidr.address() {
+        IpAddr::V4(a) => (32, a.is_link_local()),
+        IpAddr::V6(a) => (128, a.is_unicast_link_local()),
+    };
+    (cidr.prefix() < alone && !everywhere).then(|| cidr.network().to_string())
 }
 
 fn on_one_interface<'a>(draft: &'a Draft, a: &'a VipDraft, b: &'a VipDraft) -> Option<(&'a str, &'a str)> {
@@ -311,15 +300,12 @@ fn of_machine(draft: &Draft, vip: &VipDraft, address: &Spanned<crate::units::Cid
         let priority = vip.settings.members().iter().find(|m| m.peer.value == name).and_then(|m| m.priority.as_ref());
         priority.is_some_and(|p| p.value == crate::units::Priority::OWNER)
     };
-    let peer = draft.peers.iter().find(|p| p.address.get().is_some_and(|a| a.value == ip));
+    let peer = draft.peers.iter().find_map(|p| Some((p, p.addresses().find(|a| a.value == ip)?)));
     let backends = draft.services.iter().flat_map(|s| &s.backends);
     let backend = backends.into_iter().find(|b| b.endpoint.get().is_some_and(|e| e.value.ip() == ip));
     let (whose, span, member) = match (peer, backend) {
-        (Some(peer), _) if owns(&peer.name.value) => return,
-        (Some(peer), _) => match peer.address.get() {
-            Some(there) => (format!("peer \"{}\"", peer.name.value), there.span, Some(&peer.name.value)),
-            None => return,
-        },
+        (Some((peer, _)), _) if owns(&peer.name.value) => return,
+        (Some((peer, there)), _) => (format!("peer \"{}\"", peer.name.value), there.span, Some(&peer.name.value)),
         (None, Some(backend)) => match backend.endpoint.get() {
             Some(there) => (format!("backend \"{}\"", backend.name.value), there.span, None),
             None => return,

@@ -187,6 +187,19 @@ impl<'n> Cursor<'n> {
         found
     }
 
+    /// Every child of that name, which is none of this language: it is not offered to who misspells another.
+    pub fn hidden(&mut self, name: &str) -> Vec<Cursor<'n>> {
+        let file = self.file;
+        let nodes = self.node.children().map_or(&[][..], |d| d.nodes());
+        let found = self.children_taken.iter_mut().zip(nodes).filter(|(_, node)| node.name().value() == name);
+        found
+            .map(|(taken, node)| {
+                *taken = true;
+                Cursor::new(file, node)
+            })
+            .collect()
+    }
+
     /// Every child in the order of the file, where the order is what is said.
     pub fn every_child(&mut self) -> Vec<Cursor<'n>> {
         self.asked.children.push("");

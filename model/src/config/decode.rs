@@ -6,14 +6,13 @@ use super::cursor::{Cursor, Names};
 use super::draft::{Defaults, Draft};
 use super::file::File;
 use super::mistakes::{Mistakes, did_you_mean};
-use super::{Diagnostic, codes, nodes, scalar, service, vip};
+use super::{Diagnostic, codes, group, nodes, scalar, service, vip};
 
 /// Every node that may stand at the top.
-const NODES: [&str; 8] = ["cluster", "peer", "check", "vip", "service", "sysctl", "defaults", "include"];
+const NODES: [&str; 9] = ["cluster", "peer", "check", "vip", "group", "service", "sysctl", "defaults", "include"];
 
 /// What later versions bring, and what to do until then.
-const LATER: [(&str, &str); 3] = [
-    ("group", "leave it out; track the same checks in both vips, so that they change state together"),
+const LATER: [(&str, &str); 2] = [
     (
         "firewall",
         "leave it out; nothing is opened or closed here: let port and backends through in your own nftables table",
@@ -28,6 +27,7 @@ pub(super) struct Decoder {
     peers: Names,
     checks: Names,
     vips: Names,
+    groups: Names,
     services: Names,
     sysctls: Names,
 }
@@ -40,6 +40,7 @@ impl Decoder {
             peers: Names::of("peer"),
             checks: Names::of("check"),
             vips: Names::of("vip"),
+            groups: Names::of("group"),
             services: Names::of("service"),
             sysctls: Names::of("sysctl"),
         }
@@ -63,6 +64,7 @@ impl Decoder {
             "peer" => draft.peers.extend(self.peers.keep(nodes::peer(c, out), |p| &p.name, out)),
             "check" => draft.checks.extend(self.checks.keep(nodes::check(c, out), |k| &k.name, out)),
             "vip" => draft.vips.extend(self.vips.keep(vip::vip(c, out), |v| &v.name, out)),
+            "group" => draft.groups.extend(self.groups.keep(group::group(c, out), |g| &g.name, out)),
             "service" => draft.services.extend(self.services.keep(service::service(c, out), |s| &s.name, out)),
             "sysctl" => draft.sysctls.extend(self.sysctls.keep(nodes::sysctl(c, out), |s| &s.key, out)),
             name => match LATER.iter().find(|(later, _)| *later == name) {
@@ -103,7 +105,8 @@ fn include(mut c: Cursor<'_>, out: &mut Mistakes) {
 fn unknown(c: &Cursor<'_>, out: &mut Mistakes) {
     let name = c.name();
     let inside = match name {
-        "address" | "vrid" | "priority" | "unicast" | "preempt" | "track" | "advertise" | "auth-pass" => Some("vip"),
+        "address" | "vrid" | "priority" | "unicast" | "preempt" | "track" | "advertise" | "auth-pass"
+        | "virtual-mac" | "accept" | "start-delay" | "announce" | "route" | "notify" => Some("vip"),
         "backend" | "listen" | "balance" | "probe" => Some("service"),
         _ => None,
     };

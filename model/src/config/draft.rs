@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::cursor::Misspelt;
 use super::file::{Field, Spanned};
-use super::{Balance, CheckKind, Checksum, Preempt, ProbeKind, Secret, Version};
-use crate::units::{Cidr, InterfaceName, Priority, Vrid};
+use super::{Balance, CheckKind, Checksum, Preempt, ProbeKind, Route, Secret, Version};
+use crate::units::{Cidr, Family, InterfaceName, Priority, Vrid};
 
 #[derive(Default)]
 pub(super) struct Draft {
@@ -14,6 +14,7 @@ pub(super) struct Draft {
     pub peers: Vec<PeerDraft>,
     pub checks: Vec<CheckDraft>,
     pub vips: Vec<VipDraft>,
+    pub groups: Vec<GroupDraft>,
     pub services: Vec<ServiceDraft>,
     pub sysctls: Vec<SysctlDraft>,
 }
@@ -27,7 +28,20 @@ pub(super) struct Cluster {
 pub(super) struct PeerDraft {
     pub name: Spanned<String>,
     pub address: Field<IpAddr>,
+    /// Of the other family.
+    pub second: Field<IpAddr>,
     pub interface: Field<InterfaceName>,
+}
+
+impl PeerDraft {
+    /// The addresses that could be read.
+    pub fn addresses(&self) -> impl Iterator<Item = &Spanned<IpAddr>> {
+        self.address.get().into_iter().chain(self.second.get())
+    }
+
+    pub fn address_of(&self, family: Family) -> Option<&Spanned<IpAddr>> {
+        self.addresses().find(|a| Family::of(a.value) == family)
+    }
 }
 
 /// How often and how patiently, where it is said.
@@ -44,6 +58,7 @@ pub(super) struct CheckDraft {
     pub kind: Field<CheckKind>,
     pub user: Field<String>,
     pub pace: PaceDraft,
+    pub debounce: Field<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,11 +86,31 @@ pub(super) struct VipSettings {
     pub checksum: Field<Checksum>,
     pub track: Vec<TrackDraft>,
     pub notify: Field<String>,
+    pub virtual_mac: Field<bool>,
+    pub accept: Field<bool>,
+    pub start_delay: Field<Duration>,
+    pub announce: Field<AnnounceDraft>,
+    pub routes: Vec<Spanned<Route>>,
+}
+
+/// When addresses are announced, where it is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct AnnounceDraft {
+    pub again: Field<Duration>,
+    pub every: Field<Duration>,
+}
+
+pub(super) struct GroupDraft {
+    pub name: Spanned<String>,
+    pub vips: Vec<Spanned<String>>,
+    pub notify: Field<String>,
 }
 
 pub(super) struct VipDraft {
     pub name: Spanned<String>,
     pub addresses: Vec<Spanned<Cidr>>,
+    /// It has no node for addresses, not even a wrong one.
+    pub addressless: bool,
     /// Settings that were meant by a misspelt name: they are not missing as well.
     pub misspelt: Misspelt,
     pub vrid: Field<Vrid>,
@@ -124,6 +159,7 @@ pub(super) struct Defaults {
     pub vip: VipSettings,
     pub check: PaceDraft,
     pub check_user: Field<String>,
+    pub debounce: Field<Duration>,
     pub service: ServiceSettings,
     pub probe: ProbeDraft,
 }
@@ -161,7 +197,18 @@ impl VipSettings {
             checksum: self.checksum.or(&defaults.checksum),
             track: tracked,
             notify: self.notify.or(&defaults.notify),
+            virtual_mac: self.virtual_mac.or(&defaults.virtual_mac),
+            accept: self.accept.or(&defaults.accept),
+            start_delay: self.start_delay.or(&defaults.start_delay),
+            announce: self.announce.over(&defaults.announce),
+            routes: self.routes_over(&defaults.routes),
         }
+    }
+
+    /// Its own routes, after those of the defaults that it has not said otherwise.
+    fn routes_over(&self, defaults: &[Spanned<Route>]) -> Vec<Spanned<Route>> {
+        let own = |r: &&Spanned<Route>| self.routes.iter().any(|mine| mine.value.key() == r.value.key());
+        defaults.iter().filter(|r| !own(r)).chain(&self.routes).cloned().collect()
     }
 
     /// The version that is spoken: as said, else 2 where there is a password, else 3.
@@ -176,6 +223,26 @@ impl VipSettings {
     /// The members that could be read.
     pub fn members(&self) -> &[Member] {
         self.priorities.get().map_or(&[], |p| p.value.as_slice())
+    }
+}
+
+impl Field<AnnounceDraft> {
+    /// This, with what is absent taken from the defaults.
+    fn over(&self, defaults: &Field<AnnounceDraft>) -> Field<AnnounceDraft> {
+        let (Field::Good(own), Field::Good(theirs)) = (self, defaults) else { return self.or(defaults) };
+        let again = own.value.again.or(&theirs.value.again);
+        let every = own.value.every.or(&theirs.value.every);
+        Field::Good(Spanned { value: AnnounceDraft { again, every }, span: own.span })
+    }
+}
+
+impl VipDraft {
+    /// The families of its addresses, each with the first one's place, IPv4 first.
+    pub fn families(&self) -> impl Iterator<Item = (Family, super::Span)> {
+        [Family::V4, Family::V6].into_iter().filter_map(|family| {
+            let first = self.addresses.iter().find(|a| a.value.family() == family)?;
+            Some((family, first.span))
+        })
     }
 }
 
@@ -205,6 +272,9 @@ impl Draft {
                 }
                 _ => check.pace.over(&defaults.check),
             };
+            if check.kind.get().is_none_or(|k| !matches!(k.value, CheckKind::File { .. })) {
+                check.debounce = check.debounce.or(&defaults.debounce);
+            }
             if check.kind.get().is_some_and(|k| matches!(k.value, CheckKind::Command { .. })) {
                 check.user = check.user.or(&defaults.check_user);
             }

@@ -30,11 +30,16 @@ impl Config {
         hash.value("key", &self.key);
         for peer in sorted(&self.peers, |p| &p.name) {
             hash.text(&peer.name);
-            hash.value("address", &peer.address);
+            hash.value("address", &peer.addresses().collect::<Vec<_>>());
             hash.value("interface", &peer.interface.as_ref().map(|i| &i.value));
         }
         sorted(&self.checks, |c| &c.name).into_iter().for_each(|c| check(&mut hash, c));
         sorted(&self.vips, |v| &v.name).into_iter().for_each(|v| vip(&mut hash, v));
+        for group in sorted(&self.groups, |g| &g.name) {
+            hash.text(&group.name);
+            hash.value("vips", &sorted(&group.vips, |v| v));
+            hash.value("notify", &group.notify.as_ref().map(|n| &n.value));
+        }
         sorted(&self.services, |s| &s.name).into_iter().for_each(|s| service(&mut hash, s));
         for sysctl in sorted(&self.sysctls, |s| &s.key) {
             hash.value(&sysctl.key, &sysctl.value);
@@ -73,6 +78,10 @@ fn vip(hash: &mut Fnv, vip: &Vip) {
         hash.value(&track.check, &track.weight);
     }
     hash.value("notify", &vip.notify.as_ref().map(|n| &n.value));
+    hash.value("mac and accept", &(vip.virtual_mac, vip.accept));
+    hash.value("start-delay", &vip.start_delay);
+    hash.value("announce", &vip.announce);
+    hash.value("routes", &vip.routes.iter().map(|r| &r.value).collect::<Vec<_>>());
 }
 
 fn service(hash: &mut Fnv, service: &Service) {

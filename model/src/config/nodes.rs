@@ -1,6 +1,6 @@
 //! The smaller nodes: cluster, peer, check, sysctl, defaults.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kdl::KdlValue;
@@ -11,6 +11,7 @@ use super::file::{Field, Spanned};
 use super::mistakes::Mistakes;
 use super::scalar::{self, flag, identity, only_argument, setting};
 use super::{CheckKind, Diagnostic, codes, service, vip};
+use crate::units::Family;
 
 /// The shortest and the longest pace of a check: below, the try itself takes longer; above, nobody would wait for it.
 const PACE: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
@@ -40,18 +41,39 @@ pub(super) fn peer(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<PeerDraft> {
                 .help(format!("write `{} address=\"192.0.2.11\"`", c.title())),
         );
     }
+    let second = second(&mut c, &address, out);
     let interface = setting(&mut c, "interface", out, |v, out| v.interface(out));
     c.finish(out);
-    Some(PeerDraft { name: name?, address, interface })
+    Some(PeerDraft { name: name?, address, second, interface })
+}
+
+/// A peer's address of the other family: `peer "a" address="192.0.2.11" { address "2001:db8::11" }`.
+fn second(c: &mut Cursor<'_>, first: &Field<IpAddr>, out: &mut Mistakes) -> Field<IpAddr> {
+    let second = setting(c, "address", out, |v, out| v.address(out).filter(|a| usable(a, v, out)));
+    let (Some(one), Some(other)) = (first.get(), second.get()) else { return second };
+    let family = Family::of(one.value);
+    if family != Family::of(other.value) {
+        return second;
+    }
+    out.push(
+        Diagnostic::error(codes::DUPLICATE, format!("{} has two {family} addresses", c.title()))
+            .at(other.span, "the second")
+            .at(one.span, "the first")
+            .help("keep the one at which the other peers reach it; one of the other family may stand beside it"),
+    );
+    Field::Bad
 }
 
 /// Refuses what no machine can have as its address.
-fn usable(address: &Spanned<std::net::IpAddr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
+fn usable(address: &Spanned<IpAddr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
     let a = address.value;
     let why = match () {
         _ if a.is_unspecified() => "this is no machine's address",
         _ if a.is_multicast() => "this is the address of a multicast group",
         _ if a.is_loopback() => "this is the machine itself, which the other peers cannot reach",
+        _ if matches!(a, IpAddr::V6(a) if a.is_unicast_link_local()) => {
+            "a link-local address says nothing without its interface"
+        }
         _ => return true,
     };
     out.push(
@@ -73,6 +95,13 @@ pub(super) fn pace(c: &mut Cursor<'_>, out: &mut Mistakes) -> PaceDraft {
         fall: setting(c, "fall", out, |v, out| count(v, out, "fall")),
         rise: setting(c, "rise", out, |v, out| count(v, out, "rise")),
     }
+}
+
+/// How long a changed state has to last.
+const DEBOUNCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+fn debounce(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<Duration> {
+    setting(c, "debounce", out, |v, out| v.duration(DEBOUNCE, out))
 }
 
 fn user(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<String> {
@@ -100,6 +129,7 @@ pub(super) fn check(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckDraft>
         }
     }
     let pace = pace(&mut c, out);
+    let debounce = debounce(&mut c, out);
     let user = user(&mut c, out);
     let title = c.title().to_owned();
     let misspelt = KIND_NODES.iter().any(|kind| c.misspelt().contains(kind));
@@ -125,7 +155,7 @@ pub(super) fn check(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckDraft>
             Field::Bad
         }
     };
-    Some(CheckDraft { name: name?, kind, user, pace })
+    Some(CheckDraft { name: name?, kind, user, pace, debounce })
 }
 
 fn check_kind(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckKind> {
@@ -150,9 +180,9 @@ fn check_kind(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<CheckKind> {
 }
 
 /// Refuses to ping what is nobody's address.
-fn askable(address: &Spanned<std::net::IpAddr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
+fn askable(address: &Spanned<IpAddr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
     let a = address.value;
-    let nobody = a.is_unspecified() || a.is_multicast() || a == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    let nobody = a.is_unspecified() || a.is_multicast() || a == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
     if nobody {
         out.push(
             value
@@ -384,6 +414,7 @@ pub(super) fn defaults(mut c: Cursor<'_>, out: &mut Mistakes) -> Defaults {
     if let Some(mut k) = c.child("check", out) {
         defaults.check = pace(&mut k, out);
         defaults.check_user = user(&mut k, out);
+        defaults.debounce = debounce(&mut k, out);
         k.finish(out);
     }
     if let Some(mut s) = c.child("service", out) {

@@ -11,33 +11,14 @@ use crate::units::show_duration;
 
 /// The longest interval of version 3: 12 bits of centiseconds (RFC 9568 §5.2.7).
 const LONGEST_V3: Duration = Duration::from_millis(40_950);
-/// The longest interval that both versions carry; version 2 alone would go to 255 s (RFC 3768 §5.3.7), which nobody
-/// who wants to be highly available waits for.
-const LONGEST_V2: Duration = Duration::from_secs(40);
+/// The longest interval of version 2: a byte of seconds (RFC 3768 §5.3.7).
+const LONGEST_V2: Duration = Duration::from_secs(255);
 /// Bytes of VRRPv2's password (RFC 2338 §5.3.6.1).
 const PASSWORD: usize = 8;
-/// Addresses that one advert carries: its count is a byte (RFC 9568 §5.2.5), and Ethernet's 1500 bytes hold as many.
-const ADDRESSES: usize = crate::vrrp::packet::MAX_ADDRESSES;
 
 pub(super) fn check(vip: &VipDraft, out: &mut Mistakes) {
     password(vip, out);
     interval(vip, out);
-    if vip.addresses.len() > ADDRESSES
-        && let Some(first) = vip.addresses.get(ADDRESSES)
-    {
-        out.push(
-            Diagnostic::error(
-                codes::TOO_MANY_ADDRESSES,
-                format!(
-                    "vip \"{}\" has {} addresses, an advert carries {ADDRESSES}",
-                    vip.name.value,
-                    vip.addresses.len()
-                ),
-            )
-            .at(first.span, "the first that does not fit")
-            .help("write another vip with another vrid for the rest"),
-        );
-    }
 }
 
 fn password(vip: &VipDraft, out: &mut Mistakes) {
@@ -78,7 +59,7 @@ fn interval(vip: &VipDraft, out: &mut Mistakes) {
             true => format!("{shown} is too long to advertise in"),
             false => format!("version 2 cannot advertise every {shown}"),
         };
-        let diagnostic = wrong(title, "whole seconds, 1 to 40");
+        let diagnostic = wrong(title, "whole seconds, 1 to 255");
         let diagnostic = match (&vip.settings.version, &vip.settings.auth_pass) {
             (Field::Good(v), _) => diagnostic.at(v.span, "version 2 is asked for here"),
             (_, Field::Good(p)) => diagnostic.at(p.span, "a password means version 2"),

@@ -3,36 +3,38 @@
 use std::time::Duration;
 
 use super::cursor::{Cursor, Value};
-use super::draft::{Member, TrackDraft, VipDraft, VipSettings};
+use super::draft::{AnnounceDraft, Member, TrackDraft, VipDraft, VipSettings};
 use super::file::{Field, Spanned};
 use super::mistakes::Mistakes;
 use super::nodes::either;
 use super::scalar::{PRIORITY, identity, only_argument, setting};
-use super::{Checksum, Diagnostic, Preempt, Version, codes};
-use crate::units::{Cidr, Priority, Vrid};
+use super::{Checksum, Diagnostic, Preempt, Version, codes, held, route};
+use crate::units::{Priority, Vrid};
 
 /// How long a better router can be made to wait (keepalived's limit is 1000 s; a day is beyond any use).
 const DELAY: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+/// How long a machine can be made to wait after its start.
+const START_DELAY: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
+
+/// When addresses are announced once more; keepalived's default is 5 s.
+const AGAIN: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
+/// How often announcements are refreshed: below a second they would be a load on every machine of the segment.
+const REFRESH: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// A weight that moves any priority to any other.
 const WEIGHT: i64 = 253;
 
 pub(super) fn vip(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<VipDraft> {
     let name = identity(&mut c, out);
-    let addresses = addresses(&mut c, out);
+    let addresses = held::addresses(&mut c, out);
     let vrid = setting(&mut c, "vrid", out, |v, out| {
         let n = v.number("a vrid", 1..=255, out)?;
         Some(Spanned { value: Vrid::try_from(u8::try_from(n.value).ok()?).ok()?, span: n.span })
     });
     let settings = settings(&mut c, out);
     let misspelt = c.misspelt();
-    if addresses.is_none() && !misspelt.contains("address") {
-        out.push(
-            Diagnostic::error(codes::MISSING, format!("{} has no address", c.title()))
-                .at(c.span(), "what is held?")
-                .help("write `address \"192.0.2.10/24\"`"),
-        );
-    }
     if vrid.is_absent() && !misspelt.contains("vrid") {
         out.push(
             Diagnostic::error(codes::MISSING, format!("{} has no vrid", c.title()))
@@ -41,82 +43,13 @@ pub(super) fn vip(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<VipDraft> {
         );
     }
     c.finish(out);
-    Some(VipDraft { name: name?, addresses: addresses.unwrap_or_default(), misspelt, vrid, settings })
-}
-
-/// The addresses that could be read; `None` where there is no such node.
-fn addresses(c: &mut Cursor<'_>, out: &mut Mistakes) -> Option<Vec<Spanned<Cidr>>> {
-    let mut addresses: Vec<Spanned<Cidr>> = Vec::new();
-    let nodes = c.children("address");
-    if nodes.is_empty() {
-        return None;
-    }
-    for mut node in nodes {
-        let values = node.arguments();
-        if values.is_empty() {
-            let _ = only_argument(&mut node, out);
-        }
-        for value in values {
-            let Some(address) = value.cidr(out).filter(|a| can_be_held(a, &value, out)) else { continue };
-            match addresses.iter().find(|a| a.value.address() == address.value.address()) {
-                Some(first) => out.duplicate(&format!("address {}", address.value.address()), first.span, address.span),
-                None => addresses.push(address),
-            }
-        }
-        node.finish(out);
-    }
-    Some(addresses)
-}
-
-/// Refuses what no machine can hold: groups, the network's own address and its broadcast address.
-fn can_be_held(cidr: &Spanned<Cidr>, value: &Value<'_>, out: &mut Mistakes) -> bool {
-    let Some(address) = cidr.value.v4() else {
-        out.push(
-            value
-                .wrong(codes::LATER_IPV6, "an IPv6 address cannot be a vip in this version", "IPv6")
-                .help("leave it out, and keep the IPv4 addresses"),
-        );
-        return false;
-    };
-    let prefix = cidr.value.prefix();
-    let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-    let host = u32::from(address) & host_bits;
-    let why = match () {
-        _ if address.is_multicast() => "this is the address of a multicast group",
-        _ if address.is_unspecified() || address.is_broadcast() => "this is no machine's address",
-        _ if address.is_loopback() => "a loopback address is reached by nobody else",
-        _ if prefix == 0 => "a prefix of 0 would make the whole of IPv4 one segment",
-        _ if prefix < 31 && host == 0 => "this is the network's own address",
-        _ if prefix < 31 && host == host_bits => "this is the network's broadcast address",
-        _ => return true,
-    };
-    let help = match prefix {
-        1..31 => format!(
-            "write an address between \"{}/{prefix}\" and \"{}/{prefix}\"",
-            std::net::Ipv4Addr::from((u32::from(address) & !host_bits) + 1),
-            std::net::Ipv4Addr::from((u32::from(address) | host_bits) - 1)
-        ),
-        _ => "write an address that a machine can hold, as in \"192.0.2.10/24\"".into(),
-    };
-    let diagnostic = value.wrong(codes::BAD_ADDRESS, format!("{} cannot be a vip", cidr.value), why);
-    out.push(if address.is_multicast() || address.is_loopback() {
-        diagnostic.help("write an address that a machine can hold, as in \"192.0.2.10/24\"")
-    } else {
-        diagnostic.help(help)
-    });
-    false
+    let addressless = addresses.is_none();
+    Some(VipDraft { name: name?, addresses: addresses.unwrap_or_default(), addressless, misspelt, vrid, settings })
 }
 
 /// Everything that may also stand in `defaults { vip { … } }`.
 pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> VipSettings {
-    c.later(
-        &[
-            ("virtual-mac", "leave it out: the interface's own MAC is used, and gratuitous ARP tells the move"),
-            ("gratuitous-arp", "leave it out: it is sent at once and again after 5s"),
-            ("lvs", "write a `service`"),
-        ],
-        out,
-    );
+    super::foreign::of_keepalived(c, out);
     VipSettings {
         interface: setting(c, "interface", out, |v, out| v.interface(out)),
         priorities: priorities(c, out),
@@ -134,7 +67,34 @@ pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> VipSettings {
         }),
         track: track(c, out),
         notify: setting(c, "notify", out, |v, out| v.path(out)),
+        virtual_mac: either(c, "virtual-mac", "own-mac", out),
+        accept: setting(c, "accept", out, |v, out| v.word("accept mode", &[("always", true), ("never", false)], out)),
+        start_delay: setting(c, "start-delay", out, |v, out| v.duration(START_DELAY, out)),
+        announce: announce(c, out),
+        routes: route::routes(c, out),
     }
+}
+
+/// `announce again="5s" every="1m"`.
+fn announce(c: &mut Cursor<'_>, out: &mut Mistakes) -> Field<AnnounceDraft> {
+    let Some(mut node) = c.child("announce", out) else { return Field::Absent };
+    let span = node.span();
+    let again = node.property("again", out);
+    let every = node.property("every", out);
+    let misspelt = node.has_property_like("again") || node.has_property_like("every");
+    if again.is_none() && every.is_none() && !misspelt {
+        out.push(
+            Diagnostic::error(codes::MISSING, "announce says neither again= nor every=")
+                .at(span, "when?")
+                .help("write `announce again=\"5s\"`, once more so long after taking over, or `announce every=\"1m\"`"),
+        );
+    }
+    let draft = AnnounceDraft {
+        again: again.map_or(Field::Absent, |v| Field::present(v.duration(AGAIN, out))),
+        every: every.map_or(Field::Absent, |v| Field::present(v.duration(REFRESH, out))),
+    };
+    node.finish(out);
+    Field::Good(Spanned { value: draft, span })
 }
 
 /// Whether the wire can carry it is judged when the version is known.

@@ -42,7 +42,7 @@ pub fn identify<'a>(config: &'a Config, hostname: &str, local: &[IpAddr]) -> Res
     if let Some(peer) = named {
         return Ok(peer);
     }
-    let here: Vec<&Peer> = config.peers.iter().filter(|p| local.contains(&p.address)).collect();
+    let here: Vec<&Peer> = config.peers.iter().filter(|p| p.addresses().any(|a| local.contains(&a))).collect();
     let show = |peers: &mut dyn Iterator<Item = &Peer>| peers.map(|p| format!("{} ({})", p.name, p.address)).collect();
     match here.as_slice() {
         [one] => Ok(one),
