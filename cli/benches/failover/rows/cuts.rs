@@ -11,13 +11,13 @@ use crate::table::Row;
 /// All of them.
 pub fn all(report: &mut Report) {
     for (advert, addresses, full, quick) in [
-        (1000, (1, 1), 4, 1),
-        (1000, (4, 250), 4, 1),
-        (1000, (16, 250), 3, 1),
-        (100, (1, 1), 25, 4),
-        (100, (4, 250), 15, 3),
-        (10, (1, 1), 40, 6),
-        (10, (4, 250), 20, 3),
+        (1000, (1, 1), 3, 1),
+        (1000, (4, 250), 2, 1),
+        (100, (1, 1), 12, 4),
+        (100, (4, 250), 6, 3),
+        (100, (16, 250), 4, 1),
+        (10, (1, 1), 25, 6),
+        (10, (4, 250), 10, 3),
     ] {
         let rounds = report.rounds(full, quick);
         report.add(cuts(setup(advert, addresses.0, addresses.1), rounds));

@@ -11,7 +11,7 @@ const ROUTERS: usize = 250;
 
 /// All of them.
 pub fn all(report: &mut Report) {
-    let watch = Duration::from_secs(if report.quick { 2 } else { 5 });
+    let watch = Duration::from_secs(if report.quick { 2 } else { 4 });
     for routers in [1, ROUTERS] {
         report.add(footprint(routers, watch));
     }

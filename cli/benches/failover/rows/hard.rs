@@ -18,12 +18,12 @@ const STOPPED: Duration = Duration::from_secs(1);
 
 /// All of them.
 pub fn all(report: &mut Report) {
-    let watch = Duration::from_secs(if report.quick { 2 } else { 5 });
+    let watch = Duration::from_secs(if report.quick { 2 } else { 4 });
     let rounds = report.rounds(2, 1);
     for advert in [100, 10] {
         report.add(lateness(advert, watch, rounds));
     }
-    report.add(stopped(report.rounds(5, 1)));
+    report.add(stopped(report.rounds(4, 1)));
     report.add(forged(watch, rounds));
 }
 

@@ -16,7 +16,7 @@ const TAKEN_BACK: u32 = 5;
 
 /// All of them.
 pub fn all(report: &mut Report) {
-    let rounds = report.rounds(4, 1);
+    let rounds = report.rounds(3, 1);
     let mut pairs = pairs(setup(1000, 1, 1));
     for actions in [
         &[("clean stop", stop as fn(&mut Pair)), ("better machine comes back", start)][..],
