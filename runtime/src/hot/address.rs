@@ -2,17 +2,21 @@
 //!
 //! An address is added as `ip addr add` does it: scope global, no broadcast address, and with the connected route of
 //! its prefix where it is the first of its network on the interface (no `noprefixroute`), as keepalived does too.
+//!
+//! An IPv6 address is added without detection of duplicates, which would keep it from answering for a second or more:
+//! the election has decided that it is ours. And with a preferred lifetime of zero, so that it answers but is not the
+//! source of what this machine says first, as a secondary IPv4 address is not either.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use model::observed::OUR_MARK;
 use model::units::Cidr;
 use netlink_packet_core::Emitable;
 use netlink_packet_core::Parseable;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
 
 use super::HotError;
 use super::message::Batch;
@@ -34,19 +38,21 @@ const REPLACE: Verb = (libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_REPLA
 /// Deletes by address and prefix.
 const DELETE: Verb = (libc::RTM_DELADDR, 0);
 
-/// An IPv4 address on an interface as the kernel tells it.
+/// An address on an interface as the kernel tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The interface's index.
     pub index: u32,
     /// Which.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Length of its prefix.
     pub prefix: u8,
     /// IFA_PROTO.
     pub mark: u8,
     /// Goes with the primary address of its network.
     pub secondary: bool,
+    /// Not yet, or not at all, past the detection of duplicates: nothing may be sent from it.
+    pub tentative: bool,
 }
 
 impl Standing {
@@ -56,28 +62,43 @@ impl Standing {
         let mut local = None;
         let mut far = None;
         let mut mark = 0;
+        let mut flags = u32::from(message.header.flags.bits());
         for attribute in &message.attributes {
             match attribute {
-                AddressAttribute::Local(IpAddr::V4(a)) => local = Some(*a),
-                AddressAttribute::Address(IpAddr::V4(a)) => far = Some(*a),
+                AddressAttribute::Local(a) => local = Some(*a),
+                AddressAttribute::Address(a) => far = Some(*a),
                 AddressAttribute::Protocol(p) => mark = u8::from(*p),
+                AddressAttribute::Flags(f) => flags |= f.bits(),
                 _ => {}
             }
         }
-        let secondary = u32::from(message.header.flags.bits()) & libc::IFA_F_SECONDARY != 0;
         // IFA_LOCAL is ours also on a point-to-point link, where IFA_ADDRESS is the other end's.
         let address = local.or(far)?;
-        Some(Standing { index: message.header.index, address, prefix: message.header.prefix_len, mark, secondary })
+        let v4 = address.is_ipv4();
+        Some(Standing {
+            index: message.header.index,
+            address,
+            prefix: message.header.prefix_len,
+            mark,
+            // IPv6 gives temporary addresses this bit.
+            secondary: v4 && flags & libc::IFA_F_SECONDARY != 0,
+            tentative: !v4 && flags & (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) != 0,
+        })
     }
 
     /// Address and prefix together.
     pub fn cidr(&self) -> Option<Cidr> {
-        Cidr::new(IpAddr::V4(self.address), self.prefix).ok()
+        Cidr::new(self.address, self.prefix).ok()
     }
 
     /// Whether this is that address with that prefix.
     pub fn is(&self, cidr: &Cidr) -> bool {
-        cidr.v4() == Some(self.address) && cidr.prefix() == self.prefix
+        cidr.address() == self.address && cidr.prefix() == self.prefix
+    }
+
+    /// Whether that address cannot be added beside this one: an interface has an IPv6 address once, whatever its prefix.
+    pub fn is_in_the_way_of(&self, cidr: &Cidr) -> bool {
+        self.is(cidr) || (self.address.is_ipv6() && cidr.address() == self.address)
     }
 }
 
@@ -172,14 +193,34 @@ impl Addresses {
         }
     }
 
-    /// The IPv4 addresses of an interface.
+    /// Whether this IPv6 address stands on this interface with our mark.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stands_v6(&mut self, index: u32, cidr: Cidr) -> Result<bool, HotError> {
+        let mut batch = self.netlink.batch();
+        let IpAddr::V6(address) = cidr.address() else { return Ok(false) };
+        batch.request(libc::RTM_GETADDR, 0, |body| {
+            body.put(&[libc::AF_INET6 as u8, 0, 0, 0]);
+            body.put(&index.to_ne_bytes());
+            body.attribute(libc::IFA_ADDRESS, &address.octets());
+        });
+        let found = self.netlink.one(&batch, |m| Standing::read(m.payload));
+        match found {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(false),
+            Err(source) => Err(HotError::socket("reading an address", source)),
+            Ok(found) => Ok(found.is_some_and(|s| s.is(&cidr) && s.mark == OUR_MARK)),
+        }
+    }
+
+    /// The addresses of an interface.
     ///
     /// # Errors
     /// The kernel's.
     pub fn standing(&mut self, index: u32) -> Result<Vec<Standing>, HotError> {
         let request = |batch: &mut Batch| {
             batch.request(libc::RTM_GETADDR, libc::NLM_F_DUMP, |body| {
-                body.put(&[libc::AF_INET as u8, 0, 0, 0]);
+                body.put(&[libc::AF_UNSPEC as u8, 0, 0, 0]);
                 body.put(&index.to_ne_bytes());
             });
         };
@@ -215,11 +256,20 @@ fn message(index: u32, cidr: &Cidr) -> Vec<u8> {
         AddressAttribute::Address(cidr.address()),
         AddressAttribute::Protocol(AddressProtocol::Other(OUR_MARK)),
     ];
+    if cidr.v4().is_none() {
+        let mut lifetime = CacheInfo::default();
+        (lifetime.ifa_preferred, lifetime.ifa_valid) = (0, u32::MAX);
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+    }
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
     bytes
 }
 
 fn refused(doing: &str, cidr: &Cidr, code: Refusal) -> HotError {
+    if code == libc::EACCES && cidr.v4().is_none() {
+        return HotError::NoIpv6 { what: format!("{doing} {cidr}") };
+    }
     HotError::Refused { what: format!("{doing} {cidr}"), source: io::Error::from_raw_os_error(code) }
 }

@@ -42,6 +42,12 @@ pub enum HotError {
         /// Which part of it.
         what: String,
     },
+    /// The interface has no IPv6.
+    #[error("{what}: IPv6 is switched off on this interface: set its sysctl disable_ipv6 to 0")]
+    NoIpv6 {
+        /// What was tried.
+        what: String,
+    },
     /// The kernel refused.
     #[error("{what}: {source}")]
     Refused {
@@ -106,8 +112,15 @@ impl Hot {
 
     /// Whether the removal of an address, asked for by the socket with port `by`, is the event of a deletion of ours.
     /// One that went along with its primary address is not: nobody asked for that.
+    /// IPv6's events do not say who asked: what stands is not gone.
     pub fn is_own_deletion(&mut self, by: u32, index: u32, cidr: Cidr) -> bool {
-        by == self.addresses.port() && self.deleted.remove(&(index, cidr))
+        match cidr.v4() {
+            Some(_) => by == self.addresses.port() && self.deleted.remove(&(index, cidr)),
+            None => {
+                self.deleted.remove(&(index, cidr));
+                self.addresses.stands_v6(index, cidr).unwrap_or(false)
+            }
+        }
     }
 
     /// How many addresses were deleted whose event has not been seen yet.
@@ -231,3 +244,6 @@ impl Hot {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests_v6;

@@ -107,6 +107,28 @@ impl Netlink {
         Ok(refused)
     }
 
+    /// Sends one request whose answer is one message, and reads that.
+    ///
+    /// # Errors
+    /// Of the socket, or the kernel's refusal.
+    pub fn one<T>(&mut self, batch: &Batch, read: impl FnOnce(Message) -> T) -> io::Result<T> {
+        self.send(batch)?;
+        let mut answer = Err(io::ErrorKind::InvalidData.into());
+        let mut read = Some(read);
+        self.receive(|message| {
+            if message.sequence != batch.first() {
+                return ControlFlow::Continue(());
+            }
+            answer = match (refusal(message), read.take()) {
+                (Some(code), _) => Err(io::Error::from_raw_os_error(code)),
+                (None, Some(read)) => Ok(read(message)),
+                (None, None) => return ControlFlow::Break(()),
+            };
+            ControlFlow::Break(())
+        })?;
+        answer
+    }
+
     /// Sends one dump request and hands each message of the answer to `take`, which may break off; the socket must not
     /// be used again then.
     ///

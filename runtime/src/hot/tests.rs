@@ -9,18 +9,17 @@ use super::conntrack::Which;
 use super::*;
 use crate::netns::{Links, isolate};
 
-fn sh(line: &str) -> String {
+pub(super) fn sh(line: &str) -> String {
     let out = Command::new("sh").args(["-c", line]).output().unwrap();
     assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-fn dummy() -> Port {
+pub(super) fn dummy() -> Port {
     isolate().unwrap();
     Links::here().unwrap().veth("v0", "v1", &crate::netns::Namespace::here().unwrap()).unwrap();
-    let links = Links::here().unwrap();
-    links.up("v0").unwrap();
-    links.up("v1").unwrap();
+    // Without link-local addresses of their own, which come a while later.
+    sh("ip link set v0 addrgenmode none; ip link set v1 addrgenmode none; ip link set v0 up; ip link set v1 up");
     Port { index: nix::net::if_::if_nametoindex("v0").unwrap(), mac: Some([2, 0, 0, 0, 0, 1]) }
 }
 

@@ -1,6 +1,7 @@
-//! Links and IPv4 addresses as the events leave them.
+//! Links and addresses as the events leave them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 
 use model::observed::OUR_MARK;
 use model::units::{Cidr, InterfaceName};
@@ -52,7 +53,7 @@ impl Machine {
         self.links.get(&index).map(|link| Port { index, mac: link.mac })
     }
 
-    /// An interface as a router sees it. Its primary address is the first that is not ours.
+    /// An interface as a router sees it. Its primary address is the first that is not ours, and so is its link-local one.
     pub fn state(&self, name: &InterfaceName) -> LinkState {
         let Some((index, link)) = self.links.iter().find(|(_, link)| link.name == *name) else {
             return LinkState::Absent;
@@ -61,8 +62,11 @@ impl Machine {
             false => LinkState::Down,
             true => {
                 let addresses = self.addresses.get(index).map(Vec::as_slice).unwrap_or_default();
-                let mut others = addresses.iter().filter(|a| a.mark != OUR_MARK);
-                LinkState::Up { primary: others.next().map(|a| a.address), link_local: None }
+                let others = || addresses.iter().filter(|a| a.mark != OUR_MARK && !a.tentative).map(|a| a.address);
+                let primary = others().find_map(|a| if let IpAddr::V4(a) = a { Some(a) } else { None });
+                let local = |a: &Ipv6Addr| a.is_unicast_link_local();
+                let v6 = others().filter_map(|a| if let IpAddr::V6(a) = a { Some(a) } else { None });
+                LinkState::Up { primary, link_local: v6.into_iter().find(local) }
             }
         }
     }
@@ -71,8 +75,8 @@ impl Machine {
     pub fn foreign(&self, name: &InterfaceName, wanted: &BTreeSet<Cidr>) -> BTreeSet<Cidr> {
         let index = self.links.iter().find(|(_, link)| link.name == *name).map(|(index, _)| index);
         let addresses = index.and_then(|index| self.addresses.get(index)).into_iter().flatten();
-        let others = addresses.filter(|a| a.mark != OUR_MARK).filter_map(Standing::cidr);
-        others.filter(|cidr| wanted.contains(cidr)).collect()
+        let others = addresses.filter(|a| a.mark != OUR_MARK);
+        others.flat_map(|other| in_the_way(other, wanted)).collect()
     }
 
     /// Takes in one event or one entry of a dump and says what it changed.
@@ -147,6 +151,14 @@ impl Machine {
     fn standing(&self) -> impl Iterator<Item = (u32, &Standing)> {
         self.addresses.iter().flat_map(|(index, list)| list.iter().map(|s| (*index, s)))
     }
+}
+
+/// Those of the wanted addresses that cannot be added beside this one.
+fn in_the_way(other: &Standing, wanted: &BTreeSet<Cidr>) -> impl Iterator<Item = Cidr> {
+    // In order of address and then prefix: all of one address stand together.
+    let least = Cidr::new(other.address, 0).ok().into_iter();
+    let same = least.flat_map(|least| wanted.range(least..)).take_while(|w| w.address() == other.address);
+    same.filter(|w| other.is_in_the_way_of(w)).copied()
 }
 
 /// Reads RTM_NEWLINK and RTM_DELLINK of the link itself.

@@ -1,4 +1,4 @@
-//! What the kernel tells without being asked: links, IPv4 addresses, and hands on our table.
+//! What the kernel tells without being asked: links, addresses, and hands on our table.
 //!
 //! An overrun (the kernel dropped events because the buffer was full) is answered by reading everything again and by
 //! telling the differences as if they had just happened.
@@ -18,8 +18,8 @@ use crate::hot::message::{Batch, Message, messages};
 use crate::hot::netlink::Netlink;
 pub use machine::{Link, Machine};
 
-/// RTNLGRP_LINK and RTNLGRP_IPV4_IFADDR (linux/rtnetlink.h).
-const GROUPS: [u32; 2] = [1, 5];
+/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR and RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
+const GROUPS: [u32; 3] = [1, 5, 9];
 
 /// What may wait in a socket for events: a thousand addresses that come and go at once.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -171,7 +171,7 @@ fn read() -> io::Result<Machine> {
     let apply = |message: Message, machine: &mut Machine| drop(machine.apply(&message));
     let mut machine: Machine = netlink.dump_whole(dump(libc::RTM_GETLINK, libc::AF_UNSPEC), apply)?;
     let collect = |message: Message, found: &mut Vec<Standing>| found.extend(Standing::read(message.payload));
-    for standing in netlink.dump_whole(dump(libc::RTM_GETADDR, libc::AF_INET), collect)? {
+    for standing in netlink.dump_whole(dump(libc::RTM_GETADDR, libc::AF_UNSPEC), collect)? {
         machine.put(standing);
     }
     Ok(machine)

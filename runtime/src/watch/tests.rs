@@ -1,5 +1,6 @@
 //! Events of a real kernel, each test in a network namespace of its own.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::tables::TableWatch;
@@ -14,10 +15,8 @@ fn sh(line: &str) {
 
 fn pair() -> InterfaceName {
     isolate().unwrap();
-    let links = Links::here().unwrap();
-    links.veth("v0", "v1", &Namespace::here().unwrap()).unwrap();
-    links.up("v0").unwrap();
-    links.up("v1").unwrap();
+    Links::here().unwrap().veth("v0", "v1", &Namespace::here().unwrap()).unwrap();
+    sh("ip link set v0 addrgenmode none; ip link set v1 addrgenmode none; ip link set v0 up; ip link set v1 up");
     "v0".parse().unwrap()
 }
 
@@ -45,7 +44,8 @@ fn a_link_is_followed_through_carrier_rename_and_re_creation() {
     sh("ip link set v1 up; ip link set v0 down; ip link set v0 name w0; ip link set w0 up");
     until(&mut watch, &"w0".parse().unwrap(), LinkState::Up { primary: None, link_local: None });
     assert_eq!(watch.machine().state(&v0), LinkState::Absent);
-    sh("ip link del w0; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
+    sh("ip link del w0; ip link add v0 type veth peer name v1; ip link set v0 addrgenmode none;
+        ip link set v0 up; ip link set v1 up");
     until(&mut watch, &v0, LinkState::Up { primary: None, link_local: None });
     assert_ne!(watch.machine().port(&v0).unwrap().index, index);
 }
@@ -102,4 +102,36 @@ fn a_foreign_hand_on_our_table_is_told_with_its_program_and_our_own_is_not() {
     assert_eq!(watch.read(100).unwrap(), (None, false));
     sh("nft flush ruleset");
     assert!(watch.read(100).unwrap().0.unwrap().removed);
+}
+
+#[test]
+fn a_link_local_address_is_told_when_no_duplicate_was_found_and_ours_is_none() {
+    let v0 = pair();
+    let mut watch = Watch::open().unwrap();
+    let mut addresses = crate::hot::address::Addresses::open().unwrap();
+    let port = watch.machine().port(&v0).unwrap();
+    addresses.add(port.index, &["fe80::100/64".parse().unwrap()]).unwrap();
+    sh("ip -6 addr add fe80::7/64 dev v0");
+    let tentative = |watch: &Watch| {
+        let read = crate::hot::address::Addresses::open().unwrap().standing(port.index).unwrap();
+        let own = read.into_iter().find(|s| s.address.to_string() == "fe80::7").unwrap();
+        assert!(!own.tentative || watch.machine().state(&v0) == LinkState::Up { primary: None, link_local: None });
+        own.tentative
+    };
+    drain(&mut watch);
+    while tentative(&watch) {}
+    until(&mut watch, &v0, LinkState::Up { primary: None, link_local: Some("fe80::7".parse().unwrap()) });
+    sh("ip -6 addr del fe80::7/64 dev v0");
+    until(&mut watch, &v0, LinkState::Up { primary: None, link_local: None });
+}
+
+#[test]
+fn an_ipv6_address_of_somebody_elses_is_in_the_way_whatever_its_prefix() {
+    let v0 = pair();
+    sh("ip -6 addr add 2001:db8::100/128 dev v0; ip addr add 10.7.0.100/32 dev v0");
+    let mut watch = Watch::open().unwrap();
+    until(&mut watch, &v0, LinkState::Up { primary: Some([10, 7, 0, 100].into()), link_local: None });
+    let ours = ["2001:db8::100/64", "10.7.0.100/24", "2001:db8::101/64"].map(|a| a.parse().unwrap());
+    let found = watch.machine().foreign(&v0, &ours.into());
+    assert_eq!(found, BTreeSet::from([ours[0]]), "IPv4 can stand beside another prefix");
 }
