@@ -109,6 +109,8 @@ codes! {
     ROUTE_FAMILY = "HA0414";
     /// Two vips of a machine with one route.
     ROUTE_TAKEN = "HA0415";
+    /// An interface that no vip of a peer is on.
+    UNKNOWN_INTERFACE = "HA0420";
 
     /// Members with one priority.
     EQUAL_PRIORITIES = "HA0501";

@@ -1,5 +1,6 @@
 //! Scenarios beside a configuration: `scenario "pve1 dies" { kill "pve1"; expect vip="ui" on="pve2" within="3.6s" }`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kdl::KdlDocument;
@@ -34,7 +35,27 @@ pub enum Step {
     Thaw(String),
     /// `cut "pve1"` from everybody, or `cut "pve1" "pve2"` from each other.
     Cut(String, Option<String>),
-    /// `heal`: every machine is on, thawed and connected, every check is up.
+    /// `unplug "pve1"`, or `unplug "pve1" interface="eth1"`: its interfaces lose their carrier; `plug` gives it back.
+    Plug {
+        /// The machine.
+        on: String,
+        /// Its name for the interface; `None`: all of them.
+        interface: Option<String>,
+        /// Whether there is a carrier from now on.
+        up: bool,
+    },
+    /// `drain "pve1"`, or `drain "pve1" vip="ui"`: vips are left to others; `undrain` takes that back.
+    Drain {
+        /// The machine.
+        on: String,
+        /// The vip; `None`: all of them.
+        vip: Option<String>,
+        /// Whether they are to be left to others from now on.
+        drained: bool,
+    },
+    /// `failover "ui"`: whoever holds a vip hands it over, once.
+    Failover(String),
+    /// `heal`: every machine is on, thawed, plugged and connected, every check is up. Drains stay.
     Heal,
     /// `fail "proxies" on="pve1"`: a check goes down there, `recover` brings it up.
     Check {
@@ -63,7 +84,10 @@ pub struct Expectation {
 }
 
 /// Every step, as it is written.
-const STEPS: [&str; 10] = ["kill", "start", "stop", "freeze", "thaw", "cut", "heal", "fail", "recover", "wait"];
+const STEPS: [&str; 15] = [
+    "kill", "start", "stop", "freeze", "thaw", "cut", "unplug", "plug", "drain", "undrain", "failover", "heal", "fail",
+    "recover", "wait",
+];
 const EXPECT: &str = "expect";
 
 /// The longest wait: a day of virtual time is simulated in seconds.
@@ -129,6 +153,14 @@ impl Reader<'_> {
             "freeze" => self.peer(&mut c, out).map(Step::Freeze),
             "thaw" => self.peer(&mut c, out).map(Step::Thaw),
             "cut" => self.cut(&mut c, out),
+            "unplug" => self.plug(&mut c, out, false),
+            "plug" => self.plug(&mut c, out, true),
+            "drain" => self.drain(&mut c, out, true),
+            "undrain" => self.drain(&mut c, out, false),
+            "failover" => {
+                let vip = self.required(&mut c, "the name of a vip", out);
+                vip.and_then(|name| self.known(Kind::Vip, name, out)).map(Step::Failover)
+            }
             "heal" => Some(Step::Heal),
             "fail" => self.check(&mut c, out, false),
             "recover" => self.check(&mut c, out, true),
@@ -161,11 +193,12 @@ impl Reader<'_> {
 
     fn missing(&self, c: &Cursor<'_>, what: &str, out: &mut Mistakes) {
         let example = match c.name() {
-            "scenario" => "scenario \"pve1 dies\" { … }",
-            "fail" | "recover" => "fail \"proxies\" on=\"pve1\"",
-            "wait" => "wait \"5s\"",
-            EXPECT => "expect vip=\"ui\" on=\"pve2\" within=\"4s\"",
-            _ => "kill \"pve1\"",
+            "scenario" => "scenario \"pve1 dies\" { … }".to_owned(),
+            check @ ("fail" | "recover") => format!("{check} \"proxies\" on=\"pve1\""),
+            "wait" => "wait \"5s\"".to_owned(),
+            "failover" => "failover \"ui\"".to_owned(),
+            EXPECT => "expect vip=\"ui\" on=\"pve2\" within=\"4s\"".to_owned(),
+            step => format!("{step} \"pve1\""),
         };
         out.push(
             Diagnostic::error(codes::MISSING, format!("{} needs {what}", c.name()))
@@ -209,6 +242,38 @@ impl Reader<'_> {
             }
         };
         Some(Step::Cut(first, second))
+    }
+
+    fn plug(&self, c: &mut Cursor<'_>, out: &mut Mistakes, up: bool) -> Option<Step> {
+        let on = self.peer(c, out);
+        let interface = match c.property("interface", out) {
+            None => None,
+            Some(value) => Some(self.interface(on.as_deref()?, value.text(NAME, out)?, out)?),
+        };
+        Some(Step::Plug { on: on?, interface, up })
+    }
+
+    fn drain(&self, c: &mut Cursor<'_>, out: &mut Mistakes, drained: bool) -> Option<Step> {
+        let on = self.peer(c, out);
+        let vip = match c.property("vip", out) {
+            None => None,
+            Some(value) => Some(self.known(Kind::Vip, value.text(NAME, out)?, out)?),
+        };
+        Some(Step::Drain { on: on?, vip, drained })
+    }
+
+    /// An interface that vips of this peer are on.
+    fn interface(&self, peer: &str, name: Spanned<String>, out: &mut Mistakes) -> Option<String> {
+        let own = self.config.peers.iter().find(|p| p.name == peer).and_then(|p| p.interface.as_ref());
+        let vips = self.config.vips.iter().filter(|vip| vip.priorities.contains_key(peer));
+        let names: BTreeSet<&str> = vips.map(|vip| own.unwrap_or(&vip.interface).value.as_str()).collect();
+        if names.contains(name.value.as_str()) {
+            return Some(name.value);
+        }
+        let title = format!("peer \"{peer}\" has no vip on an interface \"{}\"", name.value);
+        let known = did_you_mean(&name.value, names.into_iter(), |n| format!("\"{n}\""));
+        out.push(Diagnostic::error(codes::UNKNOWN_INTERFACE, title).at(name.span, "unknown").helps(known));
+        None
     }
 
     fn named(&self, c: &mut Cursor<'_>, property: &str, out: &mut Mistakes) -> Option<Spanned<String>> {

@@ -1,5 +1,6 @@
 //! Every single failure of a configured cluster, each by itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::rehearse::Rehearsal;
@@ -32,7 +33,8 @@ impl Row {
     }
 }
 
-/// Tries every single failure: of each peer, each link between two, each check on each machine that tracks it.
+/// Tries every single failure: of each peer, each interface, each link between two, each check on each machine that
+/// tracks it.
 #[must_use]
 pub fn explore(config: &Config) -> Vec<Row> {
     let vips: Vec<String> = config.vips.iter().map(|vip| vip.name.clone()).collect();
@@ -62,6 +64,15 @@ fn failures(config: &Config) -> Vec<(String, Step)> {
         failures.push((format!("stop {peer}"), Step::Stop(peer.clone())));
         failures.push((format!("freeze {peer}"), Step::Freeze(peer.clone())));
         failures.push((format!("cut {peer}"), Step::Cut(peer.clone(), None)));
+    }
+    for peer in &peers {
+        let desired = desire(config, peer);
+        let interfaces: BTreeSet<String> =
+            desired.iter().flat_map(|d| &d.vips).map(|vip| vip.interface.to_string()).collect();
+        for interface in interfaces {
+            let failure = format!("unplug {peer} {interface}");
+            failures.push((failure, Step::Plug { on: peer.clone(), interface: Some(interface), up: false }));
+        }
     }
     // Of two machines, cutting one off is cutting them apart.
     if peers.len() > 2 {

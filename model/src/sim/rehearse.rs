@@ -97,6 +97,13 @@ impl Rehearsal {
             Step::Thaw(name) => act(self, name, Fate::Resume),
             Step::Check { check, on, up } => act(self, on, Fate::Check(check.clone(), *up)),
             Step::Cut(first, second) => self.cut(first, second.as_deref()),
+            Step::Plug { on, interface, up } => self.plug(on, interface.as_deref(), *up),
+            Step::Drain { on, vip, drained } => self.drain(on, vip.as_deref(), *drained),
+            Step::Failover(vip) => {
+                for holder in self.holders(vip) {
+                    act(self, &holder, Fate::StepDown(vip.clone()));
+                }
+            }
             Step::Heal => self.heal(),
             Step::Wait(_) | Step::Expect(_) => {}
         }
@@ -114,6 +121,28 @@ impl Rehearsal {
         }
     }
 
+    fn plug(&mut self, on: &str, interface: Option<&str>, up: bool) {
+        let Some(n) = self.index(on) else { return };
+        let ports = self.world.nodes.get(n).into_iter().flat_map(|node| node.ports.keys());
+        let meant: Vec<_> = ports.filter(|port| interface.is_none_or(|i| i == port.as_str())).cloned().collect();
+        for interface in meant {
+            self.world.act(Action::Node(n, Fate::Link(interface, up)));
+        }
+    }
+
+    fn drain(&mut self, on: &str, vip: Option<&str>, drained: bool) {
+        let Some(n) = self.index(on) else { return };
+        let Some(node) = self.world.nodes.get(n) else { return };
+        let mut vips = node.drained.clone();
+        for name in node.file.iter().map(|s| &s.name).filter(|name| vip.is_none_or(|vip| vip == *name)) {
+            match drained {
+                true => vips.insert(name.clone()),
+                false => vips.remove(name),
+            };
+        }
+        self.world.act(Action::Node(n, Fate::Drain(vips)));
+    }
+
     fn heal(&mut self) {
         self.world.note("everything heals".into());
         self.world.network.heal();
@@ -126,6 +155,10 @@ impl Rehearsal {
                 .map(|(name, _)| name.clone())
                 .collect();
             let paused = node.paused;
+            let unplugged = node.down.clone();
+            for interface in unplugged {
+                self.world.act(Action::Node(n, Fate::Link(interface, true)));
+            }
             for check in down {
                 self.world.act(Action::Node(n, Fate::Check(check, true)));
             }

@@ -85,6 +85,32 @@ fn every_single_failure_is_told_of_with_its_outage() {
 }
 
 #[test]
+fn a_vip_is_drained_handed_over_and_unplugged_without_anybody_without_it() {
+    let text = r#"
+        scenario "maintenance" {
+            drain "pve1"
+            expect vip="ui" on="pve2" within="500ms"
+            undrain "pve1"
+            expect vip="ui" on="pve2"
+            failover "ui"
+            expect vip="ui" on="pve1" within="500ms"
+            unplug "pve1" interface="wlp2s0"
+            expect vip="ui" on="pve2" within="3.6s"
+            plug "pve1"
+            expect vip="ui" on="pve2"
+            drain "pve2" vip="ui"
+            kill "pve1"; kill "pve3"
+            expect vip="ui" on="pve2"
+            heal
+            expect vip="ui" on="pve2"
+        }"#;
+    for scenario in written(text) {
+        let outcomes = Rehearsal::new(&proxmox()).play(&scenario);
+        assert!(outcomes.iter().all(|outcome| outcome.met), "{outcomes:#?}");
+    }
+}
+
+#[test]
 fn each_mistake_of_a_scenario_is_told_with_its_place_and_its_remedy() {
     let text = r#"scenario "one" {
     kil "pve1"
@@ -96,6 +122,10 @@ fn each_mistake_of_a_scenario_is_told_with_its_place_and_its_remedy() {
     expect vip="ui" on="pve2" witin="3s"
     expect anybody vip="ui"
     wait "5 seconds"
+    unplug "pve1" interface="eth9"
+    drain "pve1" vip="iu"
+    undrain
+    failover "pve1"
 }
 scenario "one" { heal }
 vip "ui"
