@@ -61,3 +61,31 @@ fn everybody_lives_together_in_version_2() {
         Member { name: "keepalived, hactl, hactl", software: &[Keepalived, Hactl, Hactl], setup: password },
     ]);
 }
+
+#[test]
+fn everybody_lives_together_over_ipv6() {
+    let v6 = Setup { v4: false, v6: true, ..V3 };
+    together(&[
+        Member { name: "hactl over keepalived", software: &[Hactl, Keepalived], setup: v6 },
+        Member { name: "keepalived over hactl", software: &[Keepalived, Hactl], setup: v6 },
+        Member { name: "hactl over FRR", software: &[Hactl, Frr], setup: v6 },
+        Member { name: "FRR over hactl", software: &[Frr, Hactl], setup: v6 },
+        Member { name: "hactl, keepalived, FRR", software: &[Hactl, Keepalived, Frr], setup: v6 },
+        Member { name: "hactl, hactl", software: &[Hactl, Hactl], setup: v6 },
+    ]);
+}
+
+#[test]
+fn groups_and_both_families_of_a_vip_move_together() {
+    let dual = Setup { v6: true, ..V3 };
+    let group = Setup { routers: 3, group: true, ..V3 };
+    together(&[
+        Member { name: "dual stack, hactl over keepalived", software: &[Hactl, Keepalived], setup: dual },
+        Member { name: "dual stack, keepalived over hactl", software: &[Keepalived, Hactl], setup: dual },
+        Member { name: "dual stack, hactl over hactl", software: &[Hactl, Hactl], setup: dual },
+        Member { name: "dual stack, hactl over FRR", software: &[Hactl, Frr], setup: dual },
+        Member { name: "group, hactl over keepalived", software: &[Hactl, Keepalived], setup: group },
+        Member { name: "group, keepalived over hactl", software: &[Keepalived, Hactl], setup: group },
+        Member { name: "group, hactl over hactl", software: &[Hactl, Hactl], setup: group },
+    ]);
+}
