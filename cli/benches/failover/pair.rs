@@ -97,7 +97,8 @@ impl Pair {
         let all = self.client.wait_announced(mac, self.addresses, Duration::from_secs(1));
         let moments = self.client.announced(mac);
         if !all {
-            eprintln!("only {} of {} announcements were heard", moments.len(), self.addresses);
+            let program = self.cluster.software()[1];
+            eprintln!("{program:?}: only {} of {} announcements were heard", moments.len(), self.addresses);
         }
         *moments.last().unwrap() - moments[0]
     }
