@@ -50,7 +50,10 @@ pub fn head() {
 
 fn figure(figures: &[f64], unit: &str) -> String {
     let (low, high) = figures.iter().fold((f64::MAX, f64::MIN), |(low, high), f| (low.min(*f), high.max(*f)));
-    format!("{:.1} {unit} ({low:.1}–{high:.1})", median(figures))
+    let middle = median(figures);
+    // Less than one, a tenth says nothing.
+    let digits = if middle > 0.0 && middle < 1.0 { 3 } else { 1 };
+    format!("{middle:.digits$} {unit} ({low:.digits$}–{high:.digits$})")
 }
 
 fn median(figures: &[f64]) -> f64 {
