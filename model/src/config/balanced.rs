@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::draft::{BackendDraft, Draft, ServiceDraft};
+use super::draft::{BackendDraft, Draft, ServiceDraft, VipDraft};
 use super::mistakes::{Mistakes, did_you_mean};
 use super::{Diagnostic, Span, codes};
+use crate::units::Family;
 
 pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
     let mut ports: BTreeMap<(&str, u16), &ServiceDraft> = BTreeMap::new();
@@ -38,7 +39,10 @@ pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
 
 fn vip(draft: &Draft, service: &ServiceDraft, out: &mut Mistakes) {
     let Some(vip) = service.vip.get() else { return };
-    if out.incomplete || draft.vips.iter().any(|v| v.name.value == vip.value) {
+    if let Some(held) = draft.vips.iter().find(|v| v.name.value == vip.value) {
+        return families(held, service, out);
+    }
+    if out.incomplete {
         return;
     }
     let known = draft.vips.iter().map(|v| v.name.value.as_str());
@@ -47,6 +51,36 @@ fn vip(draft: &Draft, service: &ServiceDraft, out: &mut Mistakes) {
             .at(vip.span, "unknown vip")
             .helps(did_you_mean(&vip.value, known, |n| format!("vip=\"{n}\""))),
     );
+}
+
+/// A service is balanced on the IPv4 addresses of its vip.
+fn families(vip: &VipDraft, service: &ServiceDraft, out: &mut Mistakes) {
+    let (Some(said), name) = (service.vip.get(), &service.name.value) else { return };
+    let has = |wanted: Family| vip.families().find(|(family, _)| *family == wanted);
+    match (has(Family::V4), has(Family::V6)) {
+        (Some(_), Some((_, span))) => out.push(
+            Diagnostic::warning(
+                codes::SERVICE_PARTIAL,
+                format!("service \"{name}\" listens on the IPv4 addresses of vip \"{}\" alone", said.value),
+            )
+            .at(said.span, "IPv6 is not balanced in this version")
+            .at(span, "nothing listens here")
+            .help("write the IPv6 addresses into a vip of their own, and put both into one `group`"),
+        ),
+        (None, Some((_, span))) => out.push(
+            Diagnostic::error(codes::LATER_IPV6, format!("service \"{name}\" listens on a vip without IPv4"))
+                .at(said.span, "IPv6 is not balanced in this version")
+                .at(span, "IPv6")
+                .help("write an IPv4 address into the vip as well"),
+        ),
+        (None, None) if vip.addressless && !vip.misspelt.contains("address") => out.push(
+            Diagnostic::error(codes::MISSING, format!("service \"{name}\" listens on a vip without address"))
+                .at(said.span, "at which address?")
+                .at(vip.name.span, "holds none")
+                .help("write an address into the vip, or leave the service out"),
+        ),
+        _ => {}
+    }
 }
 
 fn port_taken(first: &ServiceDraft, again: &ServiceDraft, out: &mut Mistakes) {

@@ -107,8 +107,6 @@ codes! {
     GROUP_CONFLICT = "HA0413";
     /// A route of a family that its vip has no address of.
     ROUTE_FAMILY = "HA0414";
-    /// Two vips of a machine with one route.
-    ROUTE_TAKEN = "HA0415";
     /// An interface that no vip of a peer is on.
     UNKNOWN_INTERFACE = "HA0420";
 
@@ -123,7 +121,7 @@ codes! {
     /// A service that leaves out part of its vip's addresses.
     SERVICE_PARTIAL = "HA0505";
 
-    /// IPv6, which this version does not have.
+    /// IPv6 where this version does not have it.
     LATER_IPV6 = "HA0901";
     /// A node or setting that this version does not have.
     LATER_FEATURE = "HA0902";

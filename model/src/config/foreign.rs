@@ -5,11 +5,10 @@ use super::mistakes::Mistakes;
 use super::{Diagnostic, codes};
 
 /// keepalived's word in a `vrrp_instance`, and what it is here.
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 14] = [
     ("virtual_ipaddress", "address \"192.0.2.10/24\""),
     ("virtual_ipaddress_excluded", "address \"192.0.2.10/24\" \"192.0.2.11/24\""),
     ("virtual_router_id", "vrid 51"),
-    ("virtual_routes", "route \"10.0.0.0/8\" via=\"192.0.2.1\""),
     ("advert_int", "advertise \"1s\""),
     ("nopreempt", "preempt \"never\""),
     ("preempt_delay", "preempt \"after\" delay=\"5m\""),
@@ -19,8 +18,6 @@ const WORDS: [(&str, &str); 17] = [
     ("track_file", "track \"NAME\""),
     ("unicast_peer", "unicast"),
     ("unicast_src_ip", "unicast"),
-    ("use_vmac", "virtual-mac"),
-    ("no_accept", "accept \"never\""),
     ("garp_master_delay", "announce again=\"5s\""),
     ("garp_master_refresh", "announce every=\"1m\""),
 ];

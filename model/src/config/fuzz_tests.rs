@@ -32,7 +32,8 @@ fn holds(text: &Source) {
     let _ = words(&parsed, text);
 }
 
-const EXAMPLES: [&str; 4] = ["proxmox-ui", "postgres-swarm", "nginx-pair", "active-active"];
+const EXAMPLES: [&str; 7] =
+    ["proxmox-ui", "postgres-swarm", "nginx-pair", "active-active", "dual-stack", "gateway-group", "cloud-elastic-ip"];
 
 #[test]
 fn every_example_cut_off_at_any_byte_is_read_or_reported() {

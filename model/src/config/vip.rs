@@ -50,7 +50,7 @@ pub(super) fn vip(mut c: Cursor<'_>, out: &mut Mistakes) -> Option<VipDraft> {
 /// Everything that may also stand in `defaults { vip { … } }`.
 pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> VipSettings {
     super::foreign::of_keepalived(c, out);
-    VipSettings {
+    let settings = VipSettings {
         interface: setting(c, "interface", out, |v, out| v.interface(out)),
         priorities: priorities(c, out),
         unicast: either(c, "unicast", "multicast", out),
@@ -72,6 +72,22 @@ pub(super) fn settings(c: &mut Cursor<'_>, out: &mut Mistakes) -> VipSettings {
         start_delay: setting(c, "start-delay", out, |v, out| v.duration(START_DELAY, out)),
         announce: announce(c, out),
         routes: route::routes(c, out),
+    };
+    not_yet(&settings, out);
+    settings
+}
+
+/// What the language has and no machine is brought to yet.
+fn not_yet(settings: &VipSettings, out: &mut Mistakes) {
+    if let Some(mac) = settings.virtual_mac.get().filter(|m| m.value) {
+        let instead = "leave it out: the interface's own MAC is used, and gratuitous ARP tells the move";
+        out.later("virtual-mac", mac.span, instead);
+    }
+    if let Some(accept) = settings.accept.get().filter(|a| !a.value) {
+        out.later("accept \"never\"", accept.span, "leave it out: whoever holds an address takes packets for it");
+    }
+    for route in &settings.routes {
+        out.later("route", route.span, "leave it out; the program of `notify` can set and remove it");
     }
 }
 

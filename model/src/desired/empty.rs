@@ -4,8 +4,13 @@ use super::{Desired, TCP_LOOSE};
 use crate::observed::{Link, OBSERVED_VERSION, Observed};
 
 /// What a kernel has where nobody set anything.
-const DEFAULTS: [(&str, &str); 4] =
-    [("forwarding", "0"), ("send_redirects", "1"), ("promote_secondaries", "0"), ("nf_conntrack_tcp_loose", "1")];
+const DEFAULTS: [(&str, &str); 5] = [
+    ("forwarding", "0"),
+    ("ip_forward", "0"),
+    ("send_redirects", "1"),
+    ("promote_secondaries", "0"),
+    ("nf_conntrack_tcp_loose", "1"),
+];
 
 impl Desired {
     /// A machine with the interfaces that are needed, the kernel's own values and nothing of ours. A sysctl whose

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Desired, DesiredVip, Reach};
-use crate::config::{Check, CheckKind, Checksum, Pace, Preempt, Probe, ProbeKind, Secret, Version};
+use crate::config::{Announce, Check, CheckKind, Checksum, Pace, Preempt, Probe, ProbeKind, Route, Secret, Version};
 use crate::observed::VipFacts;
 use crate::units::show_duration;
 
@@ -18,7 +18,7 @@ impl Desired {
                 ("version", if vip.version == Version::V2 { "2" } else { "3" }.to_owned()),
                 ("advertise", show_duration(vip.advertise.duration())),
                 ("preempt", preempt(vip.preempt)),
-                ("adverts", vip.routers.iter().map(|r| reach(&r.reach)).collect::<Vec<_>>().join("; ")),
+                ("adverts", adverts(vip)),
                 ("notify", vip.notify.clone().unwrap_or_else(|| "none".to_owned())),
                 ("auth-pass", vip.auth_pass.as_ref().map_or("none".to_owned(), secret)),
             ]
@@ -27,6 +27,7 @@ impl Desired {
         if vip.version == Version::V3 && vip.checksum == Checksum::Message {
             settings.insert("checksum".to_owned(), "message".to_owned());
         }
+        settings.extend(self.seldom(vip).into_iter().map(|(name, value)| (name.to_owned(), value)));
         for (check, weight) in &vip.track {
             let what = self.checks.iter().find(|c| c.name == *check).map(describe).unwrap_or_default();
             let is_file = |c: &&Check| c.name == *check && matches!(c.kind, CheckKind::File { .. });
@@ -45,6 +46,56 @@ impl Desired {
     }
 }
 
+impl Desired {
+    /// What few vips say, under their names in the language; what is as it is by default is left out.
+    fn seldom(&self, vip: &DesiredVip) -> Vec<(&'static str, String)> {
+        let mut said = Vec::new();
+        if let Some(name) = &vip.group {
+            let group = self.groups.iter().find(|g| g.name == *name);
+            let vips = group.map(|g| g.vips.join(", ")).unwrap_or_default();
+            let notify = group.and_then(|g| g.notify.as_ref()).map(|n| format!(", notify {n}")).unwrap_or_default();
+            said.push(("group", format!("{name} of {vips}{notify}")));
+        }
+        let macvlans: Vec<&str> =
+            vip.routers.iter().filter_map(|r| r.virtual_mac.as_ref()).map(|m| m.name.as_str()).collect();
+        if !macvlans.is_empty() {
+            said.push(("virtual-mac", macvlans.join(", ")));
+        }
+        if !vip.accept {
+            said.push(("accept", "never".to_owned()));
+        }
+        if !vip.start_delay.is_zero() {
+            said.push(("start-delay", show_duration(vip.start_delay)));
+        }
+        if vip.announce != Announce::default() {
+            let every = vip.announce.every.map(|e| format!(", every {}", show_duration(e))).unwrap_or_default();
+            said.push(("announce", format!("again after {}{every}", show_duration(vip.announce.again))));
+        }
+        let routes: Vec<String> = vip.routers.iter().flat_map(|r| &r.routes).map(route).collect();
+        if !routes.is_empty() {
+            said.push(("route", routes.join("; ")));
+        }
+        said
+    }
+}
+
+/// A route in the words of ip-route(8).
+fn route(route: &Route) -> String {
+    let mut text = route.to.to_string();
+    let words = [
+        ("via", route.via.map(|v| v.to_string())),
+        ("dev", route.dev.as_ref().map(ToString::to_string)),
+        ("src", route.src.map(|s| s.to_string())),
+        ("metric", route.metric.map(|m| m.to_string())),
+        ("table", route.table.map(|t| t.to_string())),
+    ];
+    for (name, value) in words.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        // Writing to a String does not fail.
+        _ = write!(text, " {name} {value}");
+    }
+    text
+}
+
 /// A preempt setting as the language has it.
 fn preempt(preempt: Preempt) -> String {
     match preempt {
@@ -52,6 +103,13 @@ fn preempt(preempt: Preempt) -> String {
         Preempt::After(delay) => format!("after {}", show_duration(delay)),
         Preempt::Never => "never".to_owned(),
     }
+}
+
+/// Where adverts go; of two families that do the same, once.
+fn adverts(vip: &DesiredVip) -> String {
+    let mut ways: Vec<String> = vip.routers.iter().map(|r| reach(&r.reach)).collect();
+    ways.dedup();
+    ways.join("; ")
 }
 
 fn reach(reach: &Reach) -> String {
@@ -92,6 +150,10 @@ fn describe(check: &Check) -> String {
         CheckKind::Http { target, path, expect } => format!("http {target}{path} expect {expect}"),
     };
     pace(&mut text, &check.pace);
+    if !check.pace.debounce.is_zero() {
+        // Writing to a String does not fail.
+        _ = write!(text, ", debounce {}", show_duration(check.pace.debounce));
+    }
     text
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Contradiction, DesiredService, DesiredSysctl, DesiredVip, Reason};
 use crate::config::Sysctl;
-use crate::units::InterfaceName;
+use crate::units::{Family, InterfaceName};
 
 /// The kernel's key of an interface's IPv4 setting; dots of the name stand as `/`, as in sysctl(8).
 pub fn conf(interface: &InterfaceName, setting: &str) -> String {
@@ -34,7 +34,7 @@ pub(super) fn sysctls(
     written: &[Sysctl],
 ) -> (BTreeMap<String, DesiredSysctl>, Vec<Contradiction>) {
     let mut all = BTreeMap::new();
-    for vip in vips {
+    for vip in vips.iter().filter(|v| v.router(Family::V4).is_some_and(|r| !r.addresses.is_empty())) {
         // A Linux secondary address goes with its primary: without this, removing the machine's own address would
         // take the vip along.
         let reason = Reason { what: format!("vip.{}", vip.name), at: vip.at.clone() };

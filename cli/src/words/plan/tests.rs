@@ -10,7 +10,8 @@ use runtime::kernel::fake::Fake;
 use super::*;
 use crate::verbs::render::objects;
 
-const EXAMPLES: [&str; 4] = ["active-active", "nginx-pair", "postgres-swarm", "proxmox-ui"];
+const EXAMPLES: [&str; 7] =
+    ["active-active", "cloud-elastic-ip", "dual-stack", "gateway-group", "nginx-pair", "postgres-swarm", "proxmox-ui"];
 
 fn parse(name: &str, text: String) -> Config {
     let parsed = config::parse(&[Source { name: name.to_owned(), text }]);
