@@ -417,3 +417,32 @@ fn verbs_of_hactl_are_asked_of_a_machine_of_the_laboratory() {
     }
     assert_eq!(out.lines().filter(|line| line.contains(" -> pve") && line.contains("  ui   pve")).count(), 2, "{out}");
 }
+
+#[test]
+fn a_group_with_a_vip_of_both_families_moves_as_one_and_the_client_measures_both() {
+    let story = "wait settled\nexpect one master\nkill holder of v\nwait settled\nexpect one master\n\
+                 expect outage v < 4s\nexpect outage w < 4s\n";
+    let stage = Stage::new("nginx-pair.kdl", story);
+    let file = r#"
+cluster "both"
+peer "a" address="10.0.0.1"
+peer "b" address="10.0.0.2"
+defaults { vip { interface "eth0"; priority a=150 b=100; advertise "500ms" } }
+vip "v" { address "10.0.0.100/24"; address "2001:db8::100/64"; vrid 7 }
+vip "w" { address "10.0.0.101/24"; vrid 8 }
+group "g" { vip "v"; vip "w" }
+"#;
+    fs::write(stage.directory.path().join("ha.kdl"), file).unwrap();
+    let (status, facts, err) = stage.facts();
+    assert_eq!(status.code(), Some(0), "{facts:#?}{err}");
+    let answered: BTreeSet<&str> = of(&facts, "measured")
+        .filter(|fact| fact["answered"].as_u64() > Some(0))
+        .map(|fact| fact["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(answered, BTreeSet::from(["10.0.0.100", "10.0.0.101", "2001:db8::100"]));
+    let holders = |fact: &Value| (fact["holders"]["v"].clone(), fact["holders"]["w"].clone());
+    let settled: Vec<_> = of(&facts, "settled").map(holders).collect();
+    assert!(settled.len() == 2 && settled.iter().all(|(v, w)| v == w), "{settled:?}");
+    let group = of(&facts, "event").filter(|fact| fact["event"]["event"] == "group" && fact["event"]["to"] == "MASTER");
+    assert_eq!(group.count(), 2, "{facts:#?}");
+}

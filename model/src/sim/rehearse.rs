@@ -1,6 +1,6 @@
 //! A configured cluster in simulation: scenarios that people write, and every single failure by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Rehearsal {
     /// When the last disturbance came, and the lines of the trace before it.
     disturbed: (Moment, usize),
     quiet: bool,
+    /// Machines that are cut off from everybody, and so from every client.
+    alone: BTreeSet<usize>,
 }
 
 impl Rehearsal {
@@ -52,7 +54,8 @@ impl Rehearsal {
         let settle = settling(nodes.iter().flat_map(|node| &node.file));
         let mut world = World::new(nodes, Rng::new(1));
         world.network.delay = (WIRE, WIRE);
-        let mut rehearsal = Rehearsal { world, settle, disturbed: (Moment::default(), 0), quiet: false };
+        let mut rehearsal =
+            Rehearsal { world, settle, disturbed: (Moment::default(), 0), quiet: false, alone: BTreeSet::new() };
         for n in 0..rehearsal.world.nodes.len() {
             rehearsal.world.act(Action::Node(n, Fate::Start));
         }
@@ -111,6 +114,9 @@ impl Rehearsal {
 
     fn cut(&mut self, first: &str, second: Option<&str>) {
         let Some(first) = self.index(first) else { return };
+        if second.is_none() {
+            self.alone.insert(first);
+        }
         let others: Vec<usize> = match second {
             Some(second) => self.index(second).into_iter().collect(),
             None => (0..self.world.nodes.len()).collect(),
@@ -146,6 +152,7 @@ impl Rehearsal {
     fn heal(&mut self) {
         self.world.note("everything heals".into());
         self.world.network.heal();
+        self.alone.clear();
         for n in 0..self.world.nodes.len() {
             let Some(node) = self.world.nodes.get(n) else { continue };
             let down: Vec<String> = node
@@ -221,7 +228,9 @@ impl Rehearsal {
     fn is_served(&self, vip: &str) -> bool {
         let machines = self.world.nodes.len();
         let cut = |n: usize, other: usize| self.world.network.cut.contains(&(n, other));
-        let reached = |n: usize| machines == 1 || (0..machines).any(|other| other != n && !cut(n, other));
+        // Of two machines, each is reached by whoever stands on its side.
+        let heard = |n: usize| machines <= 2 || (0..machines).any(|other| other != n && !cut(n, other));
+        let reached = |n: usize| !self.alone.contains(&n) && heard(n);
         let holds = |(n, node): (usize, &Node)| !node.paused && reached(n) && node.answers_for(vip);
         self.world.nodes.iter().enumerate().any(holds)
     }

@@ -103,6 +103,7 @@ fn event_line(peer: &str, event: &Value) -> Option<(Tone, String)> {
                 format!("{peer}: {}: {count} dropped from {}: {}", text("subject"), text("source"), text("cause")),
             )
         }
+        "group" => (Tone::Dim, format!("{peer}: all of group {}: {} -> {}", text("group"), text("from"), text("to"))),
         "ready" => (Tone::Dim, format!("{peer}: ready")),
         kind @ ("check" | "backend") => {
             let of = if kind == "check" { String::new() } else { format!(" of {}", text("service")) };
