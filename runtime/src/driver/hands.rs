@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::units::{Cidr, InterfaceName, Moment, Priority};
+use model::config::Route;
+use model::units::{Cidr, Family, InterfaceName, Moment, Priority};
 use model::vrrp::{Effect, Event, Input, Saved, Settings};
 use tokio::sync::mpsc;
 
 use super::{Command, DriverEvent};
+use crate::hot::route::{Leaving, without};
 use crate::hot::{Hot, Port, Trouble};
 use crate::socket::VrrpSocket;
 use crate::watch::Machine;
@@ -27,6 +29,8 @@ pub(super) struct Hands {
     held: BTreeMap<(InterfaceName, Cidr), String>,
     /// Addresses of vips whose owner this machine is: it may have them as its own, without our mark.
     owned: BTreeSet<(InterfaceName, Cidr)>,
+    /// Routes that follow the addresses held: of which vip and family.
+    led: BTreeMap<(String, Family), Vec<Route>>,
     /// Index of the link that an interface's addresses were last put on: it may lose its name while it is up.
     links: BTreeMap<InterfaceName, u32>,
     /// A vip of each interface, to speak of where a failure is the interface's.
@@ -47,6 +51,7 @@ impl Hands {
             stale: BTreeSet::new(),
             held: BTreeMap::new(),
             owned: BTreeSet::new(),
+            led: BTreeMap::new(),
             links: BTreeMap::new(),
             vips: BTreeMap::new(),
             mute: BTreeSet::new(),
@@ -90,28 +95,37 @@ impl Hands {
     /// Carries one effect out; `Some` where the router awaits an answer.
     pub fn perform(&mut self, now: Moment, machine: &Machine, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Advert { interface, source, destinations, message, .. } => {
-                let port = machine.port(&interface).ok_or_else(|| absent(&interface));
+            Effect::Advert { interface, virtual_mac, source, destinations, message } => {
+                let port = self.raised(machine, (&interface, virtual_mac.as_ref()));
                 let sent = port.and_then(|port| self.advert(port, (source, &destinations), &message));
                 self.speak(now, interface, sent);
                 None
             }
-            Effect::Hold { vip, family, interface, addresses, .. } => {
-                let port = machine.port(&interface).ok_or_else(|| absent(&interface));
-                let done = port.and_then(|port| self.hold((machine, port), &interface, &addresses));
+            Effect::Hold { vip, family, interface, virtual_mac, addresses, routes, .. } => {
+                let port = self.raised(machine, (&interface, virtual_mac.as_ref()));
+                let place = virtual_mac.unwrap_or_else(|| interface.clone());
+                let done = port.and_then(|port| self.hold((machine, port), (&interface, &place), &addresses));
                 if done.is_ok() {
-                    self.held.extend(addresses.iter().map(|c| ((interface.clone(), *c), vip.clone())));
+                    self.held.extend(addresses.iter().map(|c| ((place.clone(), *c), vip.clone())));
+                    self.lead((now, machine), (vip.clone(), family, interface), routes);
                 }
                 self.tell_troubles(now, &vip);
                 Some(Input::Done { vip, family, result: done })
             }
-            Effect::Release { vip, family, interface, addresses, .. } => {
-                let done = self.release(machine, &interface, &addresses);
+            Effect::Release { vip, family, interface, virtual_mac, addresses, .. } => {
+                let place = virtual_mac.clone().unwrap_or_else(|| interface.clone());
+                self.keep_none_of(&place, &addresses);
+                // A part of them may go while the others stay.
+                let last = !self.held.iter().any(|((p, c), v)| (p, v, c.family()) == (&place, &vip, family));
+                if last {
+                    self.lead((now, machine), (vip.clone(), family, interface), Vec::new());
+                }
+                let done = self.release(machine, (&place, last && virtual_mac.is_some()), &addresses);
                 self.tell_troubles(now, &vip);
                 Some(Input::Done { vip, family, result: done })
             }
-            Effect::Announce { vip, interface, addresses, .. } => {
-                if let Some(port) = machine.port(&interface) {
+            Effect::Announce { vip, interface, virtual_mac, addresses, .. } => {
+                if let Some(port) = machine.port(virtual_mac.as_ref().unwrap_or(&interface)) {
                     self.hot.announce(port, &addresses);
                     self.tell_troubles(now, &vip);
                 }
@@ -127,13 +141,15 @@ impl Hands {
     /// Takes over what another thread holds and these settings go on with.
     pub fn adopt(&mut self, machine: &Machine, saved: &Saved, routers: &[Settings]) {
         for s in routers.iter().filter(|s| saved.goes_on_as_master(s)) {
-            if let Some(port) = machine.port(&s.interface) {
-                self.links.insert(s.interface.clone(), port.index);
+            let place = s.virtual_mac.as_ref().unwrap_or(&s.interface);
+            if let Some(port) = machine.port(place) {
+                self.links.insert(place.clone(), port.index);
             }
+            self.led.insert((s.name.clone(), s.family), s.routes.clone());
             let stood = saved.routers.iter().find(|r| r.vip == s.name && r.family == s.family);
             let stood: BTreeSet<Cidr> = stood.into_iter().flat_map(|r| &r.addresses).copied().collect();
             let each = s.addresses.iter().filter(|cidr| stood.contains(cidr));
-            self.held.extend(each.map(|cidr| ((s.interface.clone(), *cidr), s.name.clone())));
+            self.held.extend(each.map(|cidr| ((place.clone(), *cidr), s.name.clone())));
         }
     }
 
@@ -155,11 +171,21 @@ impl Hands {
     pub fn release_leftovers(&mut self, machine: &Machine, routers: &[Settings]) -> Result<(), String> {
         let mut failure = Ok(());
         for s in routers {
-            let Some(port) = machine.port(&s.interface) else { continue };
-            let left = |cidr: &&Cidr| !self.held.contains_key(&(s.interface.clone(), **cidr));
+            let place = s.virtual_mac.as_ref().unwrap_or(&s.interface);
+            let left = |cidr: &&Cidr| !self.held.contains_key(&(place.clone(), **cidr));
             let left: Vec<Cidr> = s.addresses.iter().filter(left).copied().collect();
-            if left.is_empty() {
+            // Who goes on as master has its routes, and some addresses perhaps that nobody wants any more.
+            let goes_on = self.led.contains_key(&(s.name.clone(), s.family));
+            if goes_on && left.is_empty() {
                 continue;
+            }
+            let leaves = |r: &Route| machine.port(r.dev.as_ref().unwrap_or(&s.interface)).map(|port| port.index);
+            let routes = s.routes.iter().filter(|_| !goes_on);
+            let routes: Vec<Leaving> = routes.filter_map(|r| Some((r, leaves(r)?))).collect();
+            failure = failure.and(self.hot.routes.delete(&routes).map_err(|e| e.to_string()));
+            let Some(port) = machine.port(place) else { continue };
+            if s.virtual_mac.is_some() && !goes_on {
+                failure = failure.and(self.hot.links.lower(port.index).map_err(|e| e.to_string()));
             }
             let released = self.hot.release(port, &left, &BTreeSet::new());
             failure = failure.and(released.map_err(|e| e.to_string()));
@@ -226,14 +252,49 @@ impl Hands {
         self.tell(DriverEvent::Router { at, event: Event::Warning { vip, what } });
     }
 
+    /// Where a vip is held and speaks: its interface, or the link with its virtual MAC, which is set up for it.
+    fn raised(
+        &mut self,
+        machine: &Machine,
+        (interface, virtual_mac): (&InterfaceName, Option<&InterfaceName>),
+    ) -> Result<Port, String> {
+        let name = virtual_mac.unwrap_or(interface);
+        let port = machine.port(name).ok_or_else(|| absent(name))?;
+        match virtual_mac {
+            Some(_) => self.hot.links.raise(port.index).map(|()| port).map_err(|e| e.to_string()),
+            None => Ok(port),
+        }
+    }
+
+    /// From now on exactly these routes follow a vip's addresses of a family; what could not be done is told and keeps
+    /// nobody from being master.
+    fn lead(&mut self, (at, machine): (Moment, &Machine), of: (String, Family, InterfaceName), routes: Vec<Route>) {
+        let (vip, family, interface) = of;
+        let led = self.led.remove(&(vip.clone(), family)).unwrap_or_default();
+        let leaves = |r: &Route| machine.port(r.dev.as_ref().unwrap_or(&interface)).map(|port| port.index);
+        let gone = without(&led, &routes);
+        let gone: Vec<Leaving> = gone.iter().filter_map(|r| Some((r, leaves(r)?))).collect();
+        let mut failures = vec![self.hot.routes.delete(&gone).map_err(|e| e.to_string())];
+        let absent = routes.iter().filter(|r| leaves(r).is_none());
+        failures.extend(absent.map(|r| Err(format!("the route to {}: there is no interface for it", r.to))));
+        let new: Vec<Leaving> = routes.iter().filter_map(|r| Some((r, leaves(r)?))).collect();
+        failures.push(self.hot.routes.add(&new).map_err(|e| e.to_string()));
+        for what in failures.into_iter().filter_map(Result::err) {
+            self.tell(DriverEvent::Router { at, event: Event::Warning { vip: vip.clone(), what } });
+        }
+        if !routes.is_empty() {
+            self.led.insert((vip, family), routes);
+        }
+    }
+
     fn hold(
         &mut self,
         (machine, port): (&Machine, Port),
-        interface: &InterfaceName,
+        (interface, place): (&InterfaceName, &InterfaceName),
         addresses: &[Cidr],
     ) -> Result<(), String> {
         // What is held already keeps its connections.
-        let held = |c: &Cidr| self.held.contains_key(&(interface.clone(), *c));
+        let held = |c: &Cidr| self.held.contains_key(&(place.clone(), *c));
         let new = self.gated_of(addresses.iter().filter(|c| !held(c)));
         let stale: BTreeSet<Ipv4Addr> = new.intersection(&self.stale).copied().collect();
         if !stale.is_empty() {
@@ -242,7 +303,7 @@ impl Hands {
             self.hot.forget(&stale);
             self.stale.retain(|a| !stale.contains(a));
         }
-        self.links.insert(interface.clone(), port.index);
+        self.links.insert(place.clone(), port.index);
         let asked = addresses.iter().copied().filter(|c| self.owned.contains(&(interface.clone(), *c))).collect();
         let own = machine.foreign(interface, &asked);
         let others: Vec<Cidr> = addresses.iter().filter(|c| !own.contains(c)).copied().collect();
@@ -251,16 +312,29 @@ impl Hands {
         Ok(())
     }
 
-    fn release(&mut self, machine: &Machine, interface: &InterfaceName, addresses: &[Cidr]) -> Result<(), String> {
-        // First: the events of our own deletions are no losses.
+    /// Before they are released: the events of our own deletions are no losses.
+    fn keep_none_of(&mut self, place: &InterfaceName, addresses: &[Cidr]) {
         for cidr in addresses {
-            self.held.remove(&(interface.clone(), *cidr));
+            self.held.remove(&(place.clone(), *cidr));
         }
+    }
+
+    /// Releases addresses; `lower` is for a virtual MAC that is no longer ours.
+    fn release(
+        &mut self,
+        machine: &Machine,
+        (place, lower): (&InterfaceName, bool),
+        addresses: &[Cidr],
+    ) -> Result<(), String> {
         let gated = self.gated_of(addresses.iter());
         self.stale.extend(&gated);
-        let renamed = || self.links.get(interface).and_then(|index| machine.port_at(*index));
-        match machine.port(interface).or_else(renamed) {
-            Some(port) => self.hot.release(port, addresses, &gated).map_err(|e| e.to_string()),
+        let renamed = || self.links.get(place).and_then(|index| machine.port_at(*index));
+        match machine.port(place).or_else(renamed) {
+            Some(port) => {
+                // Silent at once: leaving the groups of its addresses would be said with the virtual MAC.
+                let lowered = if lower { self.hot.links.lower(port.index) } else { Ok(()) };
+                self.hot.release(port, addresses, &gated).and(lowered).map_err(|e| e.to_string())
+            }
             // The addresses went with the interface.
             None => {
                 self.hot.shut(&gated);

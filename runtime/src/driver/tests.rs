@@ -14,6 +14,7 @@ use crate::hot::address::Addresses;
 use crate::netns::Namespace;
 
 mod bad_days;
+mod places;
 
 /// Far above what anything here takes, for a machine busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);

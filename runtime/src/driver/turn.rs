@@ -241,8 +241,8 @@ impl Driver {
         for _ in 0..ANSWERS {
             let Some(input) = self.answers.pop_front() else { return };
             for effect in self.router.handle(self.now, input) {
-                if let Effect::Release { interface, .. } = &effect {
-                    self.released.insert(interface.clone());
+                if let Effect::Release { interface, virtual_mac, .. } = &effect {
+                    self.released.extend(virtual_mac.iter().chain([interface]).cloned());
                 }
                 if let Some(answer) = self.hands.perform(self.now, self.watch.machine(), effect) {
                     // Changing the kernel took time.
@@ -459,6 +459,10 @@ fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Told> {
         let told = interfaces.entry(s.interface.clone()).or_default();
         told.wanted.extend(&s.addresses);
         told.groups.extend((s.reach == Reach::Multicast).then(|| group(s.family)));
+        // That of a virtual MAC is up only while this machine is master: the group is heard on the interface below.
+        if let Some(name) = &s.virtual_mac {
+            interfaces.entry(name.clone()).or_default().wanted.extend(&s.addresses);
+        }
     }
     interfaces
 }

@@ -10,8 +10,10 @@
 pub mod address;
 pub mod conntrack;
 mod forgetter;
+pub mod link;
 pub mod message;
 pub mod netlink;
+pub mod route;
 pub mod sys;
 pub mod table;
 
@@ -25,6 +27,8 @@ use model::units::Cidr;
 use crate::announce::Announcer;
 use address::{Addresses, BATCH};
 use forgetter::Forgetter;
+use link::Links;
+use route::Routes;
 use table::Table;
 
 /// What the kernel refused or lacks.
@@ -86,6 +90,10 @@ pub struct Port {
 #[derive(Debug)]
 pub struct Hot {
     addresses: Addresses,
+    /// Links with a virtual MAC.
+    pub links: Links,
+    /// Routes that follow the addresses.
+    pub routes: Routes,
     table: Table,
     announcer: Announcer,
     forgetter: Forgetter,
@@ -102,6 +110,8 @@ impl Hot {
     pub fn open() -> Result<Hot, (&'static str, io::Error)> {
         Ok(Hot {
             addresses: Addresses::open().map_err(|e| ("open a netlink socket for addresses", e))?,
+            links: Links::open().map_err(|e| ("open a netlink socket for links", e))?,
+            routes: Routes::open().map_err(|e| ("open a netlink socket for routes", e))?,
             table: Table::open().map_err(|e| ("open a netlink socket for nftables", e))?,
             announcer: Announcer::open().map_err(|e| ("open a packet socket for gratuitous ARP", e))?,
             forgetter: Forgetter::default(),
