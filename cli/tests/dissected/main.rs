@@ -159,3 +159,42 @@ fn a_master_over_ipv4_sends_adverts_and_announcements_that_nobody_remarks_on() {
         assert!(rows[..rows.len() - 1].iter().all(|row| known(&row)), "{rows:#?}");
     }
 }
+
+#[test]
+fn a_master_over_ipv6_sends_adverts_and_announcements_that_nobody_remarks_on() {
+    const FIELDS: &[&str] = &[
+        "eth.src",
+        "eth.dst",
+        "ipv6.dst",
+        "ipv6.hlim",
+        "vrrp.prio",
+        "vrrp.checksum.status",
+        "vrrp.ipv6_addr",
+        "icmpv6.type",
+        "icmpv6.checksum.status",
+        "icmpv6.nd.na.flag.r",
+        "icmpv6.nd.na.flag.s",
+        "icmpv6.nd.na.flag.o",
+        "icmpv6.nd.na.target_address",
+        "icmpv6.opt.linkaddr",
+    ];
+    let (frames, mac) = said_by_a_machine(Setup { v4: false, v6: true, ..Setup::PLAIN });
+    let rows = dissect(&frames, PSEUDO_HEADER, FIELDS);
+    let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+    let start = |to| [&*mac, to];
+    let advert = |priority| {
+        let said = ["ff02::12", "255", priority, "1", "fd77::1:1"];
+        [&start("33:33:00:00:00:12")[..], &said, &[""; 7]].concat()
+    };
+    // A neighbour advertisement (136) of a router, not asked for, that overrides what is known (RFC 9568 §6.4.2).
+    let announcement = [
+        &start("33:33:00:00:00:01")[..],
+        &["ff02::1", "255", "", "", "", "136", "1", "1", "0", "1", "fd77::1:1", &*mac],
+    ]
+    .concat();
+    assert_eq!(rows[0], advert("150"), "first of all an advert");
+    assert_eq!(rows[1], announcement, "then where the address is");
+    assert_eq!(rows[rows.len() - 1], advert("0"), "last of all a goodbye");
+    let known = |row: &Vec<&str>| *row == advert("150") || *row == announcement;
+    assert!(rows[..rows.len() - 1].iter().all(known), "{rows:#?}");
+}

@@ -23,8 +23,13 @@ pub fn dissect(frames: &[Vec<u8>], preferences: &[&str], fields: &[&str]) -> Vec
         let grave =
             remarks[0].split(',').any(|s| s.parse().is_ok_and(|s: u32| s > 0x20_0000)) || !remarks[2].is_empty();
         assert!(!grave, "frame {n}: tshark remarks {remarks:?}\n{}", hex(&frames[n]));
-        // A truth is 1 up to version 4.0, and True later.
-        values.map(|value| if value == "True" { "1".to_owned() } else { value }).collect::<Vec<_>>()
+        // A truth is 1 or 0 up to version 4.0, and a word later.
+        let number = |value: String| match value.as_str() {
+            "True" => "1".to_owned(),
+            "False" => "0".to_owned(),
+            _ => value,
+        };
+        values.map(number).collect::<Vec<_>>()
     };
     let rows: Vec<_> = text.lines().enumerate().map(row).collect();
     assert_eq!(rows.len(), frames.len(), "tshark saw other frames than these\n{text}");
