@@ -193,6 +193,10 @@ impl Instance {
 
     /// Brings the state in line with link, checks and the kernel's last words.
     pub(super) fn assess(&mut self, turn: &mut Turn) {
+        if self.resumed {
+            // As it was, until its interface is seen.
+            return;
+        }
         if let Some(why) = self.waits(turn.now) {
             self.why = Some(why);
             return;
@@ -215,7 +219,7 @@ impl Instance {
     pub(super) fn obstacle(&self) -> Option<String> {
         let interface = &self.settings.interface;
         match &self.link {
-            None if self.resumed => return None,
+            None if self.resumed => {}
             None | Some(LinkState::Absent) => return Some(format!("interface {interface} does not exist")),
             Some(LinkState::Down) => return Some(format!("interface {interface} is down")),
             Some(LinkState::Up { .. }) if self.source().is_none() => {
