@@ -236,3 +236,37 @@ fn a_watched_status_goes_on_while_the_run_ends_and_comes_back_and_ends_with_its_
         assert!(status.code() != Some(101) && !said.contains("panicked"), "{status}: {said}");
     });
 }
+
+#[test]
+fn programs_are_told_of_each_vip_and_then_of_their_group_and_at_the_end_of_the_stop() {
+    alone(|| {
+        let machine = Machine::with_link(VIP);
+        let script = Script::new(&machine, "echo \"$1 $2 $3 $4 $HACTL_FROM $HACTL_GROUP $HACTL_VIPS\" >> DESK/told");
+        let notify = format!("notify \"{}\"", script.path);
+        let first = VIP.replace("vrid 7", &format!("vrid 7; {notify}"));
+        let second = format!(
+            "vip \"w\" {{ address \"10.0.0.101/24\"; interface \"eth0\"; vrid 8; priority a=150 b=100; advertise \"100ms\"; {notify} }}"
+        );
+        machine.write(&format!("{first}{second}\ngroup \"g\" {{ vip \"v\"; vip \"w\"; {notify} }}\n"));
+        let mut run = machine.run();
+        run.until("all are master", |e| e["event"] == "group" && e["to"] == "MASTER");
+        run.signal(Signal::SIGTERM);
+        assert!(run.ends().success());
+        let told = script.left("told");
+        let states = ["BACKUP STOP", "MASTER BACKUP"];
+        for (i, state) in states.iter().enumerate() {
+            let (to, from) = state.split_once(' ').unwrap();
+            let part: Vec<&str> = told.lines().skip(i * 3).take(3).collect();
+            let (mut instances, group) = (part[..2].to_vec(), part[2]);
+            instances.sort_unstable();
+            let wanted = ["v", "w"].map(|vip| format!("INSTANCE {vip} {to} 150 {from} g "));
+            assert_eq!(instances, wanted, "{told}");
+            assert_eq!(group, format!("GROUP g {to} 0 {from} g v w"), "{told}");
+        }
+        assert_eq!(
+            told.lines().last().unwrap().split(' ').take(3).collect::<Vec<_>>(),
+            ["GROUP", "g", "STOP"],
+            "{told}"
+        );
+    });
+}
