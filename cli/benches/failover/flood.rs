@@ -108,7 +108,9 @@ impl Busy {
     /// Two for each processor.
     pub fn start() -> Busy {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let spin = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        // In sessions of their own, as services are: the kernel shares processors out among sessions first, and a program
+        // of ours is in this one.
+        let spin = |_| Command::new("setsid").args(["sh", "-c", "while :; do :; done"]).spawn().unwrap();
         Busy((0..2 * processors).map(spin).collect())
     }
 }
