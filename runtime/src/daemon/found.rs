@@ -71,9 +71,9 @@ impl Daemon {
     }
 
     /// When the last of a group's vips has turned, so has the group.
-    pub fn grouped(&mut self, vip: &str, to: VipState, why: &str) {
+    pub fn grouped(&mut self, vip: &str, turn: (VipState, VipState), why: &str) {
         let groups = &self.setup.desired.groups;
-        let Some((name, from, to)) = self.groups.turn(vip, to, groups) else { return };
+        let Some((name, from, to)) = self.groups.turn(vip, turn, groups) else { return };
         if let Some(group) = groups.iter().find(|g| g.name == name) {
             self.notifier.tell_group(&GroupChange { group, from, to, why });
         }

@@ -362,7 +362,7 @@ impl Daemon {
         if let Some(vip) = self.setup.desired.vips.iter().find(|v| v.name == *vip) {
             self.notifier.tell(&Change { vip, from: *from, to: *to, priority: *priority, why });
         }
-        self.grouped(vip, *to, why);
+        self.grouped(vip, (*from, *to), why);
         match to {
             VipState::Master => drop(self.mastered.insert(vip.clone())),
             _ => drop(self.mastered.remove(vip)),

@@ -13,12 +13,18 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Takes the change of a vip, and returns the group's, before and now, where this was the last of its members.
-    pub fn turn(&mut self, vip: &str, to: VipState, groups: &[DesiredGroup]) -> Option<(String, VipState, VipState)> {
+    /// Takes the change of a vip, from and to, and returns the group's where this was the last of its members. A group
+    /// that nothing was told of yet was as this vip was: the process may go on where another one left off.
+    pub fn turn(
+        &mut self,
+        vip: &str,
+        (from, to): (VipState, VipState),
+        groups: &[DesiredGroup],
+    ) -> Option<(String, VipState, VipState)> {
         self.vips.insert(vip.to_owned(), to);
         let group = groups.iter().find(|g| g.vips.iter().any(|v| v == vip))?;
         let all = group.vips.iter().all(|v| self.vips.get(v) == Some(&to));
-        let from = self.groups.get(&group.name).copied().unwrap_or(VipState::Init);
+        let from = self.groups.get(&group.name).copied().unwrap_or(from);
         if !all || from == to {
             return None;
         }
@@ -50,13 +56,20 @@ mod tests {
         };
         let all = [group("gateway", &["in", "out"]), group("other", &["a", "b"])];
         let mut groups = Groups::default();
-        let mut turn = |vip, to| groups.turn(vip, to, &all);
+        let mut states = BTreeMap::new();
+        let mut turn = |vip: &'static str, to| {
+            let from = states.insert(vip, to).unwrap_or(Init);
+            groups.turn(vip, (from, to), &all)
+        };
         let told = |from, to| Some(("gateway".to_owned(), from, to));
         assert_eq!([turn("in", Backup), turn("a", Backup)], [None, None]);
         assert_eq!(turn("out", Backup), told(Init, Backup));
         assert_eq!([turn("out", Master), turn("alone", Master)], [None, None]);
         assert_eq!(turn("in", Master), told(Backup, Master));
         assert_eq!([turn("in", Fault), turn("out", Fault)], [None, told(Master, Fault)]);
+        let mut resumed = Groups::default();
+        assert_eq!(resumed.turn("in", (Master, Backup), &all), None);
+        assert_eq!(resumed.turn("out", (Master, Backup), &all), told(Master, Backup));
         groups.keep(&all[1..]);
         assert_eq!(groups.vips.len(), 1);
     }
