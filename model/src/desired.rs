@@ -9,7 +9,7 @@ mod sysctls;
 
 pub use build::desire;
 pub use identify::{IdentifyError, identify};
-pub use sysctls::{FORWARD_EVERYWHERE, conf, is_forwarding, same_value};
+pub use sysctls::{FORWARD_EVERYWHERE, conf, conf6, interface_of, is_forwarding, same_value};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

@@ -107,6 +107,27 @@ fn an_address_is_added_with_our_mark_and_deleted_again_each_twice() {
 }
 
 #[test]
+fn an_ipv6_address_is_usable_at_once_and_nothing_of_this_machines_own_comes_from_it() {
+    let mut machine = Machine::new();
+    for _ in 0..2 {
+        machine.kernel.perform(&add("2001:db8::10/64")).unwrap();
+        assert_eq!(machine.marks("2001:db8::10/64"), [OUR_MARK]);
+    }
+    let shown = shell("ip -6 address show dev eth0 to 2001:db8::10");
+    assert!(shown.contains("nodad") && shown.contains("deprecated") && !shown.contains("tentative"), "{shown}");
+    // For the kernel it is one address, whatever its prefix.
+    let error = machine.kernel.perform(&add("2001:db8::10/128")).unwrap_err();
+    assert!(matches!(error, KernelError::Foreign { .. }), "{error}");
+    for _ in 0..2 {
+        machine.kernel.perform(&delete("2001:db8::10/64")).unwrap();
+        assert!(machine.marks("2001:db8::10/64").is_empty());
+    }
+    shell("ip address add 2001:db8::11/64 dev eth0");
+    machine.kernel.perform(&delete("2001:db8::11/64")).unwrap();
+    assert_eq!(machine.marks("2001:db8::11/64"), [0]);
+}
+
+#[test]
 fn an_address_of_somebody_else_is_neither_taken_nor_deleted() {
     let mut machine = Machine::new();
     shell("ip address add 192.0.2.1/24 dev eth0; ip address add 192.0.2.2/24 dev eth0");

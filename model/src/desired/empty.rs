@@ -4,7 +4,8 @@ use super::{Desired, TCP_LOOSE};
 use crate::observed::{Link, OBSERVED_VERSION, Observed};
 
 /// What a kernel has where nobody set anything.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
+    ("disable_ipv6", "0"),
     ("forwarding", "0"),
     ("ip_forward", "0"),
     ("send_redirects", "1"),

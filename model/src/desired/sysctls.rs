@@ -14,6 +14,17 @@ pub fn conf(interface: &InterfaceName, setting: &str) -> String {
     format!("net.ipv4.conf.{}.{setting}", interface.as_str().replace('.', "/"))
 }
 
+/// The kernel's key of an interface's IPv6 setting.
+pub fn conf6(interface: &InterfaceName, setting: &str) -> String {
+    format!("net.ipv6.conf.{}.{setting}", interface.as_str().replace('.', "/"))
+}
+
+/// The interface that a key is of, where it is of one.
+pub fn interface_of(key: &str) -> Option<String> {
+    let of = key.strip_prefix("net.ipv4.conf.").or_else(|| key.strip_prefix("net.ipv6.conf."))?;
+    Some(of.rsplit_once('.')?.0.replace('/', "."))
+}
+
 /// Keys whose write sets `forwarding` of every interface to the same.
 pub const FORWARD_EVERYWHERE: [&str; 2] = ["net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"];
 
@@ -38,7 +49,13 @@ pub(super) fn sysctls(
         // A Linux secondary address goes with its primary: without this, removing the machine's own address would
         // take the vip along.
         let reason = Reason { what: format!("vip.{}", vip.name), at: vip.at.clone() };
-        imply(&mut all, conf(&vip.interface, "promote_secondaries"), ("1", reason));
+        if vip.router(Family::V4).is_some() {
+            imply(&mut all, conf(&vip.interface, "promote_secondaries"), ("1", reason.clone()));
+        }
+        // Without it there is no address and no link-local one that adverts come from.
+        if vip.router(Family::V6).is_some() {
+            imply(&mut all, conf6(&vip.interface, "disable_ipv6"), ("0", reason));
+        }
     }
     for service in services {
         let Some(vip) = vips.iter().find(|v| v.name == service.vip) else { continue };

@@ -2,6 +2,7 @@
 //! carries another mark, or none, is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::{Action, Impact, Note, Operation, Step};
 use crate::desired::{Desired, DesiredVip, Reason};
@@ -17,7 +18,7 @@ pub(super) fn addresses(desired: &Desired, observed: &Observed, notes: &mut Vec<
     for vip in &desired.vips {
         let held = observed.service.as_ref().is_some_and(|live| live.master.contains(&vip.name));
         for cidr in &vip.addresses {
-            match foreign.iter().find(|a| a.cidr.address() == cidr.address()) {
+            match foreign.iter().find(|a| is_same(a, (&vip.interface, *cidr))) {
                 // The owner has the address as its own.
                 Some(_) if vip.priority == Priority::OWNER => {}
                 Some(there) => notes.push(conflict(vip, there, observed)),
@@ -33,6 +34,12 @@ pub(super) fn addresses(desired: &Desired, observed: &Observed, notes: &mut Vec<
     let missing = wanted.iter().filter(|(place, _)| !ours.contains(place));
     steps.extend(missing.map(|(place, vip)| add(*place, vip, observed)));
     steps
+}
+
+/// Whether an address is that one, whatever its prefix and wherever it stands: a link-local one is of its link alone.
+fn is_same(there: &Address, (interface, cidr): Place<'_>) -> bool {
+    let of_link = matches!(cidr.address(), IpAddr::V6(a) if a.is_unicast_link_local());
+    there.cidr.address() == cidr.address() && (!of_link || there.interface == *interface)
 }
 
 /// Removes every address of ours.

@@ -96,7 +96,7 @@ fn missing_sysctls(desired: &Desired, observed: &Observed) -> Vec<Note> {
             .vips
             .iter()
             .filter(|v| !observed.links.contains_key(&v.interface))
-            .any(|v| *key == crate::desired::conf(&v.interface, key.rsplit('.').next().unwrap_or_default()));
+            .any(|v| crate::desired::interface_of(key).is_some_and(|name| name == v.interface.as_str()));
         if !of_missing {
             notes.push(Note {
                 blocks: true,

@@ -1,7 +1,7 @@
 //! Sysctls: set what is needed, put back what no longer is, leave what somebody else changed since.
 
 use super::{Action, Impact, Operation, Step};
-use crate::desired::{Desired, FORWARD_EVERYWHERE, is_forwarding, same_value};
+use crate::desired::{Desired, FORWARD_EVERYWHERE, interface_of, is_forwarding, same_value};
 use crate::observed::{Observed, SysctlBefore};
 
 /// One sysctl as it is and as it was recorded.
@@ -91,8 +91,7 @@ pub(super) fn stays(desired: &Desired, key: &str) -> bool {
 
 /// The interface that a key is of, where it is gone: what was recorded says nothing of one that comes in its place.
 fn gone_interface(key: &str, observed: &Observed) -> Option<String> {
-    let (interface, _) = key.strip_prefix("net.ipv4.conf.")?.rsplit_once('.')?;
-    let interface = interface.replace('/', ".");
+    let interface = interface_of(key)?;
     let there = observed.sysctls.contains_key(key) || observed.links.keys().any(|name| name.as_str() == interface);
     (!there).then_some(interface)
 }

@@ -7,8 +7,8 @@ use crate::config::{self, Source};
 use crate::desired::desire;
 use crate::observed::{Address, Live, OUR_MARK, Observed};
 
-/// Four files of one cluster: what stays, what comes, what goes, what changes.
-pub(super) const FILES: [&str; 4] = [
+/// Five files of one cluster: what stays, what comes, what goes, what changes.
+pub(super) const FILES: [&str; 5] = [
     r#"vip "ui" { address "10.0.0.50/24"; interface "eth0"; vrid 51; priority a=150 b=140; advertise "1s" }"#,
     r#"vip "ui" { address "10.0.0.50/24"; interface "eth0"; vrid 51; priority a=100 b=140; preempt "never" }
        service "web" { listen vip="ui" port=80; backend "a" port=8080; backend "b" port=8080 weight=2; probe { tcp } }
@@ -17,6 +17,8 @@ pub(super) const FILES: [&str; 4] = [
        vip "db" { address "10.0.0.60/32"; interface "eth1.5"; vrid 52; priority a=10 b=140; unicast }
        service "pg" { listen vip="db" port=5432; balance "source"; backend "x" "10.0.0.9:5432" }"#,
     r#"sysctl "net.ipv4.ip_nonlocal_bind" 0"#,
+    r#"vip "ui" { address "10.0.0.50/24" "2001:db8::50/64" "fe80::50/64"; interface "eth0"; vrid 51; priority a=150 b=140 }
+       vip "db" { address "2001:db8:1::60/128"; interface "eth1.5"; vrid 52; priority a=10 b=140; start-delay "9s" }"#,
 ];
 
 pub(super) fn desired(body: &str) -> Desired {

@@ -201,3 +201,42 @@ fn an_address_in_the_way_beside_a_keepalived_that_marks_nothing_tells_to_stop_th
     let note = plan.notes.iter().find(|n| n.blocks).unwrap();
     assert!(note.remedy.contains("stop them first (systemctl disable --now keepalived)"), "{note:?}");
 }
+
+#[test]
+fn a_dual_stack_vip_is_added_in_both_families_and_ipv6_is_turned_on_where_it_is_off() {
+    let mut holds = machine();
+    holds.sysctls.insert("net.ipv6.conf.eth0.disable_ipv6".into(), "1".into());
+    harm(&mut holds, &Mischief::Master(true));
+    let plan = plan(&desired(FILES[4]), &holds);
+    assert_eq!(find(&plan, "sysctl net.ipv6.conf.eth0.disable_ipv6").what, "= 0  (was 1)");
+    assert_eq!(find(&plan, "address 2001:db8::50/64 on eth0").what, "this machine is master");
+    let said = "10.0.0.50/24, 2001:db8::50/64, fe80::50/64 on eth0, vrid 51, priority 150";
+    assert_eq!(find(&plan, "vip.ui").what, said);
+}
+
+#[test]
+fn a_link_local_address_is_in_the_way_on_its_own_link_alone_and_any_other_everywhere() {
+    let blocking = |interface: &str, cidr: &str| {
+        let mut holds = machine();
+        let (interface, cidr) = (interface.parse().unwrap(), cidr.parse().unwrap());
+        holds.addresses.insert(Address { interface, cidr, mark: 0, secondary: false });
+        let notes = plan(&desired(FILES[4]), &holds).notes;
+        notes.into_iter().filter(|n| n.blocks).map(|n| n.what).collect::<Vec<_>>()
+    };
+    assert!(blocking("eth1.5", "fe80::50/64").is_empty());
+    let said =
+        "address fe80::50/128 on eth0 is vip.ui's, and there already: it is not hactl's and carries nobody's mark";
+    assert_eq!(blocking("eth0", "fe80::50/128"), [said]);
+    assert_eq!(blocking("eth1.5", "2001:db8::50/128").len(), 1);
+}
+
+#[test]
+fn every_setting_of_a_vip_that_changes_is_in_the_plan() {
+    let plain = "priority a=150 b=140";
+    let told = |more: &str| {
+        let plan = changed(&vip(plain), &vip(&format!("{plain}; {more}")), Live::default());
+        find(&plan, "vip.ui").what.clone()
+    };
+    assert_eq!(told("start-delay \"5s\""), "start-delay none -> 5s");
+    assert_eq!(told("announce again=\"9s\" every=\"1m\""), "announce none -> again after 9s, every 1m");
+}

@@ -13,7 +13,7 @@ use super::{Kernel, KernelError, addresses, netlink, nftables, others, record, s
 use crate::control;
 
 /// Keys that come and go with interfaces.
-const OF_INTERFACES: &str = "net.ipv4.conf.";
+const OF_INTERFACES: [&str; 2] = ["net.ipv4.conf.", "net.ipv6.conf."];
 
 /// How often our tables are looked at while backends keep turning: one that turns every few milliseconds is not waited
 /// for.
@@ -218,7 +218,7 @@ fn restore(operation: &Operation) -> Result<Option<(&str, String)>, KernelError>
     let Operation::SetSysctl { key, value, .. } = operation else { return Ok(None) };
     let was = sysctl::read(key)?;
     // With its interface, a sysctl is gone too.
-    if let (None, true) = (&was, key.starts_with(OF_INTERFACES)) {
+    if let (None, true) = (&was, OF_INTERFACES.iter().any(|start| key.starts_with(start))) {
         return Ok(None);
     }
     sysctl::write(key, value)?;

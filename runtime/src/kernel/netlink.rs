@@ -7,13 +7,13 @@ use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
 use model::observed::{Address, Link, OUR_MARK};
-use model::units::{Cidr, InterfaceName};
+use model::units::{Cidr, Family, InterfaceName};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
     NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage, State};
 use netlink_packet_route::{AddressFamily, link::LinkLayerType};
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
@@ -163,6 +163,14 @@ fn address_message(index: u32, cidr: Cidr) -> AddressMessage {
         AddressAttribute::Address(cidr.address()),
         AddressAttribute::Protocol(AddressProtocol::Other(OUR_MARK)),
     ];
+    if cidr.family() == Family::V6 {
+        // At once: the one who had it is gone or gone soon, and detection would take a second or find that one.
+        message.header.flags = AddressHeaderFlags::Nodad;
+        // Deprecated: this machine's own connections come from its own address.
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_valid = u32::MAX;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+    }
     message
 }
 
