@@ -89,3 +89,15 @@ fn groups_and_both_families_of_a_vip_move_together() {
         Member { name: "group, hactl over hactl", software: &[Hactl, Hactl], setup: group },
     ]);
 }
+
+#[test]
+fn an_address_moves_to_a_virtual_mac_of_keepalived_and_back() {
+    let v4 = Setup { virtual_mac: true, ..V3 };
+    let v6 = Setup { v4: false, v6: true, ..v4 };
+    together(&[
+        Member { name: "hactl over keepalived", software: &[Hactl, Keepalived], setup: v4 },
+        Member { name: "keepalived over hactl", software: &[Keepalived, Hactl], setup: v4 },
+        Member { name: "IPv6, hactl over keepalived", software: &[Hactl, Keepalived], setup: v6 },
+        Member { name: "IPv6, keepalived over hactl", software: &[Keepalived, Hactl], setup: v6 },
+    ]);
+}

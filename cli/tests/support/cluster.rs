@@ -49,7 +49,7 @@ pub struct Setup {
     pub v6: bool,
     /// All virtual routers change state together.
     pub group: bool,
-    /// The virtual router's own hardware address.
+    /// keepalived uses the virtual router's own hardware address, as vrrpd does always.
     pub virtual_mac: bool,
 }
 

@@ -26,9 +26,6 @@ pub fn hactl(setup: Setup, machines: usize) -> String {
         if setup.password {
             text.push_str("    auth-pass \"pass1234\"\n");
         }
-        if setup.virtual_mac {
-            text.push_str("    virtual-mac\n");
-        }
         text.push_str(if setup.unicast { "    unicast\n}\n" } else { "}\n" });
     }
     if setup.group {
