@@ -69,9 +69,7 @@ fn run_with(seed: u64, keep: impl Fn(usize) -> bool) -> Report {
         #[cfg(test)]
         meddler: None,
     };
-    scenario.world.network.delay = scenario.calm();
-    scenario.live(misfortunes);
-    scenario.examine();
+    scenario.begin(misfortunes);
     let world = scenario.world;
     Report { seed, trace: world.trace, digest: world.digest, violation: world.violation }
 }
@@ -102,6 +100,13 @@ impl Scenario {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.world.now + time;
         self.world.run_until(end);
+    }
+
+    /// The bad days, and the exam.
+    pub(super) fn begin(&mut self, misfortunes: Vec<Misfortune>) {
+        self.world.network.delay = self.calm();
+        self.live(misfortunes);
+        self.examine();
     }
 
     fn live(&mut self, misfortunes: Vec<Misfortune>) {

@@ -89,4 +89,10 @@ impl Router {
     pub(crate) fn longest_queue(&self) -> usize {
         self.instances.values().map(|i| i.pending.len()).max().unwrap_or(0)
     }
+
+    /// Apart, where a judge is to be shown to notice it.
+    #[cfg(test)]
+    pub(crate) fn pretend_to_be_one_group(&mut self) {
+        self.instances.values_mut().for_each(|i| i.settings.group = Some("g".to_owned()));
+    }
 }
