@@ -7,6 +7,7 @@ mod hands;
 mod pace;
 mod timer;
 mod turn;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};

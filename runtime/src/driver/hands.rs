@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::config::Route;
 use model::units::{Cidr, Family, InterfaceName, Moment, Priority};
-use model::vrrp::{Effect, Event, Input, Saved, Settings};
+use model::vrrp::{Effect, Event, Input, LinkState, Saved, Settings};
 use tokio::sync::mpsc;
 
 use super::{Command, DriverEvent};
@@ -29,8 +29,8 @@ pub(super) struct Hands {
     held: BTreeMap<(InterfaceName, Cidr), String>,
     /// Addresses of vips whose owner this machine is: it may have them as its own, without our mark.
     owned: BTreeSet<(InterfaceName, Cidr)>,
-    /// Routes that follow the addresses held: of which vip and family.
-    led: BTreeMap<(String, Family), Vec<Route>>,
+    /// Routes that follow the addresses held: of which vip and family, and by which interface where they name none.
+    led: BTreeMap<(String, Family), (InterfaceName, Vec<Route>)>,
     /// Index of the link that an interface's addresses were last put on: it may lose its name while it is up.
     links: BTreeMap<InterfaceName, u32>,
     /// A vip of each interface, to speak of where a failure is the interface's.
@@ -145,7 +145,7 @@ impl Hands {
             if let Some(port) = machine.port(place) {
                 self.links.insert(place.clone(), port.index);
             }
-            self.led.insert((s.name.clone(), s.family), s.routes.clone());
+            self.led.insert((s.name.clone(), s.family), (s.interface.clone(), s.routes.clone()));
             let stood = saved.routers.iter().find(|r| r.vip == s.name && r.family == s.family);
             let stood: BTreeSet<Cidr> = stood.into_iter().flat_map(|r| &r.addresses).copied().collect();
             let each = s.addresses.iter().filter(|cidr| stood.contains(cidr));
@@ -270,21 +270,48 @@ impl Hands {
     /// nobody from being master.
     fn lead(&mut self, (at, machine): (Moment, &Machine), of: (String, Family, InterfaceName), routes: Vec<Route>) {
         let (vip, family, interface) = of;
-        let led = self.led.remove(&(vip.clone(), family)).unwrap_or_default();
+        let led = self.led.remove(&(vip.clone(), family)).map(|(_, routes)| routes).unwrap_or_default();
         let leaves = |r: &Route| machine.port(r.dev.as_ref().unwrap_or(&interface)).map(|port| port.index);
         let gone = without(&led, &routes);
         let gone: Vec<Leaving> = gone.iter().filter_map(|r| Some((r, leaves(r)?))).collect();
         let mut failures = vec![self.hot.routes.delete(&gone).map_err(|e| e.to_string())];
         let absent = routes.iter().filter(|r| leaves(r).is_none());
         failures.extend(absent.map(|r| Err(format!("the route to {}: there is no interface for it", r.to))));
-        let new: Vec<Leaving> = routes.iter().filter_map(|r| Some((r, leaves(r)?))).collect();
-        failures.push(self.hot.routes.add(&new).map_err(|e| e.to_string()));
+        let fresh = without(&routes, &led);
+        let (new, old): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|r| fresh.contains(r));
+        let reach =
+            |of: Vec<&'_ Route>| of.into_iter().filter_map(|r| Some((r.clone(), leaves(r)?))).collect::<Vec<_>>();
+        let (new, old) = (reach(new), reach(old));
+        failures.push(self.hot.routes.add(&borrowed(&new)).map_err(|e| e.to_string()));
+        failures.push(self.hot.routes.put_back(&borrowed(&old)).map(drop).map_err(|e| e.to_string()));
         for what in failures.into_iter().filter_map(Result::err) {
             self.tell(DriverEvent::Router { at, event: Event::Warning { vip: vip.clone(), what } });
         }
         if !routes.is_empty() {
-            self.led.insert((vip, family), routes);
+            self.led.insert((vip, family), (interface, routes));
         }
+    }
+
+    /// Puts back routes that somebody else deleted; those of a link that is down come back with it.
+    pub fn lead_again(&mut self, at: Moment, machine: &Machine) {
+        let mut told = Vec::new();
+        for ((vip, _), (interface, routes)) in &self.led {
+            let leaves = |r: &Route| {
+                let name = r.dev.as_ref().unwrap_or(interface);
+                let up = matches!(machine.state(name), LinkState::Up { .. });
+                machine.port(name).filter(|_| up).map(|port| port.index)
+            };
+            let routes: Vec<Leaving> = routes.iter().filter_map(|r| Some((r, leaves(r)?))).collect();
+            let vip = vip.clone();
+            match self.hot.routes.put_back(&routes) {
+                Ok(back) => told.extend(back.into_iter().map(|r| Event::Restored {
+                    vip: vip.clone(),
+                    what: format!("the route to {} was removed by someone else, and is put back", r.to),
+                })),
+                Err(e) => told.push(Event::Warning { vip, what: e.to_string() }),
+            }
+        }
+        told.into_iter().for_each(|event| self.tell(DriverEvent::Router { at, event }));
     }
 
     fn hold(
@@ -361,6 +388,10 @@ impl Hands {
             });
         }
     }
+}
+
+fn borrowed(routes: &[(Route, u32)]) -> Vec<Leaving<'_>> {
+    routes.iter().map(|(route, index)| (route, *index)).collect()
 }
 
 fn owned(routers: &[Settings]) -> BTreeSet<(InterfaceName, Cidr)> {

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use model::desired::Reach;
 use model::units::{Cidr, InterfaceName, Moment};
 use model::vrrp::{Effect, Event, Input, LinkState, Received, Router, Saved};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::hands::Hands;
 use super::pace::Pace;
 use super::timer::Timer;
+use super::wait::Readiness;
 use super::{Command, DriverError, DriverEvent, DriverSettings, DriverStatus, Heritage};
 use crate::announce::ear::{Ear, Heard};
 use crate::clock;
 use crate::hot::Hot;
-use crate::hot::sys::{run_realtime, wait_for};
+use crate::hot::sys::run_realtime;
 use crate::socket::{VrrpSocket, group};
 use crate::watch::tables::TableWatch;
 use crate::watch::{Seen, Watch};
@@ -159,7 +159,7 @@ impl Driver {
             tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(open("start the runtime"))?;
         let fds = {
             let _inside = runtime.enter();
-            Readiness::of(&self).map_err(open("wait for sockets"))?
+            Readiness::of(self.fds()).map_err(open("wait for sockets"))?
         };
         self.now = clock::now();
         self.listen();
@@ -184,6 +184,11 @@ impl Driver {
         self.hands.hot.finish(FORGETTING);
         self.hands.tell(DriverEvent::Stopped);
         Ok(())
+    }
+
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let own = [self.timer.as_fd(), self.watch.as_fd()].into_iter().chain(self.hands.socket.fds());
+        own.chain(self.ear.iter().flat_map(Ear::fds)).chain(self.tables.as_ref().map(AsFd::as_fd))
     }
 
     /// Lets packets gather that come one right after the other.
@@ -269,6 +274,8 @@ impl Driver {
         match seen {
             Seen::Link(interface) if self.interfaces.contains_key(&interface) => self.look_at(&interface),
             Seen::Link(_) => {}
+            Seen::RouteLost { by } if by == self.hands.hot.routes.port() => {}
+            Seen::RouteLost { .. } => self.hands.lead_again(self.now, self.watch.machine()),
             Seen::Removed { interface, index, cidr, by } => {
                 let ours = self.hands.hot.is_own_deletion(by, index, cidr);
                 if !ours && self.hands.holder(&interface, cidr).is_some() {
@@ -465,34 +472,4 @@ fn interfaces(settings: &DriverSettings) -> BTreeMap<InterfaceName, Told> {
         }
     }
     interfaces
-}
-
-/// What the thread waits for.
-struct Readiness {
-    fds: Vec<AsyncFd<OwnedFd>>,
-}
-
-impl Readiness {
-    /// Of the driver's sockets, by descriptors of their own: the driver goes on using its own.
-    fn of(driver: &Driver) -> io::Result<Readiness> {
-        let tables = driver.tables.as_ref().map(AsFd::as_fd);
-        let all = [driver.timer.as_fd(), driver.watch.as_fd()].into_iter().chain(driver.hands.socket.fds());
-        let all = all.chain(driver.ear.iter().flat_map(Ear::fds));
-        Ok(Readiness { fds: all.chain(tables).map(wait_for).collect::<io::Result<_>>()? })
-    }
-
-    /// Returns when something waits, or nobody can command any more; with the command where it is one.
-    async fn wait(&self, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
-        let any = async {
-            let waiting = self.fds.iter().map(|fd| Box::pin(fd.readable()));
-            // Cleared before it is read: what comes later is a new edge.
-            if let (Ok(mut guard), _, _) = futures_util::future::select_all(waiting).await {
-                guard.clear_ready();
-            }
-        };
-        tokio::select! {
-            command = commands.recv() => command,
-            () = any => None,
-        }
-    }
 }

@@ -70,6 +70,22 @@ impl Routes {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Adds what is missing of routes that stood with our mark, and says which.
+    ///
+    /// # Errors
+    /// The first refusal, after all were tried.
+    pub fn put_back<'a>(&mut self, routes: &[Leaving<'a>]) -> Result<Vec<&'a Route>, HotError> {
+        let (mut missing, mut failure) = (Vec::new(), None);
+        for leaving in routes {
+            match self.change(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_EXCL, leaving)? {
+                None => missing.push(leaving.0),
+                Some(libc::EEXIST) => {}
+                Some(code) => failure = failure.or(Some(error("adding", leaving.0, code))),
+            }
+        }
+        failure.map_or(Ok(missing), Err)
+    }
+
     /// Deletes those of the routes that carry our mark; what is absent or another's is left alone.
     ///
     /// # Errors

@@ -88,6 +88,8 @@ impl Machine {
             libc::RTM_DELADDR => {
                 Standing::read(message.payload).map(|s| self.take(&s, message.port)).unwrap_or_default()
             }
+            // The filter lets through only those of ours.
+            libc::RTM_DELROUTE => vec![Seen::RouteLost { by: message.port }],
             _ => Vec::new(),
         }
     }

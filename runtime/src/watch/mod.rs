@@ -10,16 +10,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use model::observed::OUR_MARK;
 use model::units::{Cidr, InterfaceName};
 use netlink_sys::{Socket, SocketAddr};
+use socket2::SockFilter;
 
 use crate::hot::address::Standing;
 use crate::hot::message::{Batch, Message, messages};
 use crate::hot::netlink::Netlink;
 pub use machine::{Link, Machine};
 
-/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR and RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
-const GROUPS: [u32; 3] = [1, 5, 9];
+/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, …_IPV4_ROUTE, …_IPV6_IFADDR and …_IPV6_ROUTE (linux/rtnetlink.h).
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 
 /// What may wait in a socket for events: a thousand addresses that come and go at once.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -41,6 +43,11 @@ pub enum Seen {
         /// Which.
         cidr: Cidr,
         /// Port of the socket that asked for it; 0 is the kernel's own doing, or not known.
+        by: u32,
+    },
+    /// A route with our mark is gone.
+    RouteLost {
+        /// Port of the socket that asked for it.
         by: u32,
     },
     /// An address was added or replaced.
@@ -73,6 +80,7 @@ impl Watch {
     /// The kernel's.
     pub fn open() -> io::Result<Watch> {
         let socket = subscribe(netlink_sys::protocols::NETLINK_ROUTE, &GROUPS)?;
+        socket2::SockRef::from(&socket).attach_filter(&our_routes())?;
         // After subscribing: what changes in between is told by an event.
         let machine = read()?;
         Ok(Watch {
@@ -143,6 +151,22 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Of routes lets through only the end of those with our mark, in the kernel: a router has a million of others. Type of
+/// the message at 4, in the byte order of this machine where a filter reads the network's; `rtm_protocol` at 21.
+fn our_routes() -> [SockFilter; 7] {
+    let (half, byte, equal, done) = (0x28, 0x30, 0x15, 0x06);
+    let kind = |kind: u16| u32::from(kind.to_be());
+    [
+        SockFilter::new(half, 0, 0, 4),
+        SockFilter::new(equal, 4, 0, kind(libc::RTM_NEWROUTE)),
+        SockFilter::new(equal, 0, 2, kind(libc::RTM_DELROUTE)),
+        SockFilter::new(byte, 0, 0, 21),
+        SockFilter::new(equal, 0, 1, OUR_MARK.into()),
+        SockFilter::new(done, 0, 0, u32::MAX),
+        SockFilter::new(done, 0, 0, 0),
+    ]
 }
 
 /// A socket for events that never waits.

@@ -139,6 +139,12 @@ fn routes_follow_the_addresses_and_what_is_not_ours_is_left() {
     // The kernel takes the route along that has the address as its source.
     segment.sh(0, "ip addr del 10.7.0.100/24 dev eth0");
     eventually("the route", PATIENCE, || listed().contains("203.0.113.0/24"));
+    segment.sh(0, "ip route del 198.51.100.0/24");
+    let took = eventually("the route", PATIENCE, || listed().contains("198.51.100.0/24"));
+    println!("a route that was deleted is back {took:?} after ip returned, by a reading that takes some itself");
+    a.wait("the restoration of the route", |e| {
+        matches!(e, DriverEvent::Router { event: Event::Restored { what, .. }, .. } if what.contains("the route to 198.51.100.0/24"))
+    });
     segment.sh(0, "ip route add 192.0.2.0/24 via 10.7.0.2");
     a.handle.send(Command::Stop).unwrap();
     a.handle.join().unwrap();
