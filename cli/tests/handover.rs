@@ -387,3 +387,7 @@ fn a_second_signal_ends_a_holder_at_once() {
     assert!(begun.elapsed() < Duration::from_millis(1_000), "{:?}", begun.elapsed());
     assert!(pair.holding.wait(0, false, PATIENCE));
 }
+#[test]
+fn both_families_of_a_vip_move_without_loss() {
+    moved_about("both families", Setup { v6: true, ..SLOW });
+}

@@ -20,6 +20,7 @@ mod bad_days;
 mod checks;
 mod log;
 mod promises;
+mod restart;
 
 /// How long an event may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -109,9 +109,15 @@ impl Driver {
             hands.adopt(watch.machine(), saved, &settings.routers);
         }
         hands.settle(&settings.routers, settings.gated);
-        hands.release_leftovers(watch.machine(), &settings.routers).map_err(DriverError::Leftovers)?;
-        if let Some(saved) = &heritage.saved {
-            hands.release_abandoned(watch.machine(), saved).map_err(DriverError::Leftovers)?;
+        let released = hands.release_leftovers(watch.machine(), &settings.routers);
+        match &heritage.saved {
+            None => released.map_err(DriverError::Leftovers)?,
+            // Who ended for it would let everything else that it holds go unattended.
+            Some(saved) => {
+                if let Err(e) = released.and(hands.release_abandoned(watch.machine(), saved)) {
+                    tracing::error!("{e}");
+                }
+            }
         }
         if let n @ 1.. = hands.hot.deleted() {
             tracing::info!("{n} addresses were released that are left over from a run that did not end cleanly");
