@@ -91,14 +91,14 @@ impl Notifier {
         let vip = change.vip;
         let Some(program) = &vip.notify else { return };
         let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
-        let facts = [
+        let mut facts = vec![
             ("HACTL_VIP", vip.name.clone()),
             ("HACTL_PRIORITY", change.priority.to_string()),
             ("HACTL_INTERFACE", vip.interface.to_string()),
             ("HACTL_ADDRESSES", addresses.join(" ")),
             ("HACTL_VRID", vip.vrid.to_string()),
-            ("HACTL_GROUP", vip.group.clone().unwrap_or_default()),
         ];
+        facts.extend(vip.group.clone().map(|group| ("HACTL_GROUP", group)));
         let argv = [program, "INSTANCE", &vip.name, word(change.to), &change.priority.to_string()];
         self.push(Program {
             argv: argv.map(str::to_owned).to_vec(),
