@@ -17,6 +17,9 @@ pub(super) fn check(draft: &Draft, out: &mut Mistakes) {
     peers(draft, out);
     checks(draft, out);
     for vip in &draft.vips {
+        if out.is_full() {
+            return;
+        }
         members(draft, vip, out);
         tracked(draft, vip, out);
         interface(draft, vip, out);

@@ -48,6 +48,9 @@ impl Decoder {
 
     pub fn document(&mut self, file: &File<'_>, document: &KdlDocument, out: &mut Mistakes) {
         for node in document.nodes() {
+            if out.is_full() {
+                return;
+            }
             let cursor = Cursor::new(file, node);
             match cursor.name() {
                 "cluster" => self.cluster(cursor, out),

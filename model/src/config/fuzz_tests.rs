@@ -150,3 +150,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn thousands_of_mistakes_in_many_nodes_are_told_up_to_a_limit() {
+    let vip =
+        |n: usize| format!("vip \"v{n}\" {{ adress \"x\"; interfce 3; vrid 300; priority p{n}=1; track \"c{n}\" }}\n");
+    let shapes: [&dyn Fn(usize) -> String; 5] = [
+        &vip,
+        &|n| format!("peer \"p{n}\" adress=\"192.0.2.1\"\n"),
+        &|n| format!("nonsense{n} 1\n"),
+        &|n| format!("service \"s{n}\" {{ listen vip=\"v{n}\" port=1; backend \"b{n}\" }}\n"),
+        &|n| format!("check \"c{n}\" {{ prcess \"x\" }}\n"),
+    ];
+    for shape in shapes {
+        let mut text = String::from("cluster \"c\"\n");
+        (0..2_000).for_each(|n| text += &shape(n));
+        let parsed = parse(&[source(&text)]);
+        assert!(parsed.config.is_none() && parsed.diagnostics.len() <= mistakes::LIMIT + 1);
+        assert!(parsed.diagnostics.iter().any(|d| d.code == codes::TOO_LARGE), "{}", parsed.diagnostics.len());
+    }
+}

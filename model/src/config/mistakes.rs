@@ -28,17 +28,39 @@ impl Diagnostic {
     }
 }
 
+/// The most errors that are told: looking for what was meant takes its time with each, and nobody reads more.
+pub(super) const LIMIT: usize = 1000;
+
 /// Gathers diagnostics.
 #[derive(Default)]
 pub(super) struct Mistakes {
     pub list: Vec<Diagnostic>,
+    errors: usize,
     /// Part of the text could not be read, so that what is absent may stand there.
     pub incomplete: bool,
 }
 
 impl Mistakes {
+    /// Takes one, unless [`LIMIT`] errors were told.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.is_full() {
+            return;
+        }
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
         self.list.push(diagnostic);
+        if self.is_full() {
+            self.incomplete = true;
+            let here = self.list.last().and_then(|d| d.labels.first()).map(|(span, _)| *span);
+            let last = Diagnostic::error(codes::TOO_LARGE, format!("more than {LIMIT} mistakes"));
+            self.list.extend(
+                here.map(|here| last.at(here, "no further ones were looked for").help("mend those above first")),
+            );
+        }
+    }
+
+    /// No more are told, so none need be looked for.
+    pub fn is_full(&self) -> bool {
+        self.errors >= LIMIT
     }
 
     /// Into the order of the text, errors before warnings at one place.
