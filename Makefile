@@ -16,7 +16,7 @@ help:
 	@echo "make demo      the lab of examples/proxmox-ui.kdl: a cluster in namespaces, its holder killed, under a minute, no root"
 	@echo "make test      format, lints, every test, licences: what CI runs, no root"
 	@echo "make bench     hactl against keepalived in the same namespaces, in one run (QUICK=1: fewer rounds; ROWS=cut,move,hard,footprint: a part)"
-	@echo "make fuzz      packet decoder, configuration and control socket, FUZZ_SECONDS=30 each; wants a nightly toolchain"
+	@echo "make fuzz      packet decoder, router, configuration and control socket, FUZZ_SECONDS=30 each; wants a nightly toolchain"
 	@echo "make soak      simulated bad days of drawn clusters for SOAK_SECONDS=60 seconds, from seed SOAK_FROM on"
 	@echo "make install   binary and systemd unit under PREFIX=/usr/local (DESTDIR honoured)"
 
@@ -45,7 +45,7 @@ bench:
 # libFuzzer itself rather than cargo-fuzz: nothing to install beside a nightly toolchain.
 fuzz:
 	@tools/needs build cxx
-	FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz packet kdl control
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz packet router kdl control
 
 soak:
 	@tools/needs build

@@ -93,11 +93,13 @@ impl Step<'_> {
     /// Both families of a vip, and all vips of a group, are in one state.
     fn check_together(&self) -> Result<(), String> {
         let Some(router) = &self.node.router else { return Ok(()) };
-        let mut groups: BTreeMap<String, (String, VipState)> = BTreeMap::new();
-        for (group, member, state) in router.states() {
-            let (first, shared) = groups.entry(group).or_insert_with(|| (member.clone(), state));
-            if *shared != state {
-                return Err(broken(TOGETHER, format!("{first} is {shared:?} and {member} is {state:?}")));
+        let mut groups = BTreeMap::new();
+        for (member, state) in router.states() {
+            let alone = member.group.is_none().then_some(&member.name);
+            let (first, shared) = *groups.entry((member.group.as_ref(), alone)).or_insert((member, state));
+            if shared != state {
+                let (one, other) = ((&first.name, first.family), (&member.name, member.family));
+                return Err(broken(TOGETHER, format!("{one:?} is {shared:?} and {other:?} is {state:?}")));
             }
         }
         Ok(())

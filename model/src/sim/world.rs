@@ -221,10 +221,9 @@ impl World {
         if let Some(saboteur) = self.saboteur {
             saboteur(n, &input, &mut effects);
         }
-        let after = router.status();
-        node.last.clone_from(&after);
+        node.last = router.status();
         let step =
-            Step { node, now: local, input: &input, effects: &effects, old: &old, before: &before, after: &after };
+            Step { node, now: local, input: &input, effects: &effects, old: &old, before: &before, after: &node.last };
         if let Err(what) = step.check() {
             let what = format!("{}: {what}, given {input:?} and answered with {effects:?}", node.name);
             return self.violate(what);

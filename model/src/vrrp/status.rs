@@ -1,9 +1,8 @@
 //! What a router says of itself: one row for each vip, whatever its families.
 
-use super::group::GroupName;
 use super::instance::{Instance, Listening, State};
 use super::router::Router;
-use super::{VipState, VipStatus};
+use super::{Settings, VipState, VipStatus};
 
 impl Instance {
     pub(super) fn name(&self) -> VipState {
@@ -76,13 +75,9 @@ impl VipStatus {
 }
 
 impl Router {
-    /// Each virtual router by what it changes state with and what it is called, for a judge.
-    pub(crate) fn states(&self) -> Vec<(String, String, VipState)> {
-        let of = |i: &Instance| {
-            let s = &i.settings;
-            (GroupName::of(s).to_string(), format!("{} of vip.{}", s.family, s.name), i.name())
-        };
-        self.by_name.values().filter_map(|id| self.instances.get(id)).map(of).collect()
+    /// Each virtual router with its state, for a judge.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&Settings, VipState)> {
+        self.by_name.values().filter_map(|id| self.instances.get(id)).map(|i| (&i.settings, i.name()))
     }
 
     /// The most that any virtual router has in a queue, for a judge.

@@ -19,13 +19,18 @@
 //!   machine.
 //! - RFC 3768 §5.3.10: the deprecated type 1 password is spoken where `auth-pass` is configured.
 //!
+//! - §5.2.9, IPv6: a link-local address is listed first where one is configured; none is made up, and a list without
+//!   one is accepted.
+//! - §6.4.3: equal priorities are told apart by the first member of a group, or the first family of a vip, alone, as
+//!   long as it hears the other; two members with their addresses ordered otherwise would both step down.
+//!
+//! With a virtual MAC (§7.2, §7.3, §8.1.2, §8.1.3, §8.2.2, §8.2.3) the router names the macvlan and the kernel does the
+//! rest: its MAC is the source of what leaves it, and it is up as long as its virtual router is master. Solicited-node
+//! groups and answers to neighbour solicitations (§6.4.1 to §6.4.3, §8.2.2) go with the address likewise.
+//!
 //! Not built yet:
-//! - IPv6: §5.1.2 (source, group, hop limit, next header), §5.2.5 to §5.2.9 over IPv6, §6.4 unsolicited neighbour
-//!   advertisements and solicited-node groups, router advertisements, §8.2.
-//! - Virtual router MAC: source of adverts (§7.2), gratuitous ARP with it (§6.4.1, §6.4.2), frames to it (§6.4.2,
-//!   §6.4.3), §7.3, §8.1.2, §8.1.3.
-//! - Accept_Mode (§6.1, §6.4.3): a master always accepts what is sent to its addresses, as with `true`.
-//! - §8.1.1 (ICMP redirects) and §8.3.1 (no forwarding to owned addresses) belong to forwarding with a virtual MAC.
+//! - §8.1.1 (ICMP redirects), §8.2.1, §8.2.3 (router advertisements) and §8.3.1 (no forwarding to owned addresses) belong
+//!   to routing, which is another program's.
 //!
 //! Not built, since it is not asked for (MAY):
 //! - §8.3.2: a Backup that hears its own priority from its master says nothing of it.
@@ -35,6 +40,7 @@ mod active;
 mod backup;
 mod format;
 mod initialize;
+mod ipv6;
 mod parameters;
 mod receiving;
 mod version2;
