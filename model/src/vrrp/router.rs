@@ -178,6 +178,8 @@ impl Router {
         for id in ids {
             self.with(id, |i| i.wake(turn, asleep));
         }
+        // Before anything else is taken: a member whose group has left must not speak as a master once more.
+        self.unite(turn);
     }
 
     fn be_born(&mut self, turn: &mut Turn) {
