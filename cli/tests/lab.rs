@@ -443,6 +443,11 @@ group "g" { vip "v"; vip "w" }
     let holders = |fact: &Value| (fact["holders"]["v"].clone(), fact["holders"]["w"].clone());
     let settled: Vec<_> = of(&facts, "settled").map(holders).collect();
     assert!(settled.len() == 2 && settled.iter().all(|(v, w)| v == w), "{settled:?}");
-    let group = of(&facts, "event").filter(|fact| fact["event"]["event"] == "group" && fact["event"]["to"] == "MASTER");
-    assert_eq!(group.count(), 2, "{facts:#?}");
+    // At the start the worse machine may be first, and is relieved then: the group is told of as often as its vips are.
+    let became = |key: &str, name: &str| {
+        let master = |fact: &&Value| fact["event"][key] == name && fact["event"]["to"] == "MASTER";
+        of(&facts, "event").filter(master).count()
+    };
+    assert!(became("group", "g") >= 2, "{facts:#?}");
+    assert_eq!((became("vip", "v"), became("vip", "w")), (became("group", "g"), became("group", "g")), "{facts:#?}");
 }

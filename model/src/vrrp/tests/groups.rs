@@ -425,3 +425,15 @@ fn one_that_leaves_its_group_speaks_with_its_new_settings_alone() {
     bench.give(Input::Reload(alone));
     assert_eq!(kinds(&bench.give(Input::Tick))[0], "advert 100");
 }
+
+#[test]
+fn one_that_slept_too_long_takes_along_those_that_did_not_before_they_speak() {
+    let [inside, outside] = &gateway()[..] else { panic!() };
+    let slow = Settings { advertise: Centiseconds::try_from(200).unwrap(), ..outside.clone() };
+    let mut bench = up_with(vec![slow, inside.clone()]);
+    bench.wait(9_000);
+    assert_eq!(states(&bench), [VipState::Master, VipState::Master]);
+    bench.now = bench.now + Duration::from_secs(4);
+    assert_eq!(kinds(&bench.give(Input::Tick)), ["advert 0"]);
+    assert_eq!(states(&bench), [VipState::Backup, VipState::Backup]);
+}
