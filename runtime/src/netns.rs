@@ -348,8 +348,10 @@ mod tests {
     /// Whether a datagram arrives within this time. One is sent again and again: a bridge's port that has just come up,
     /// or a first ARP request on a busy machine, may lose the first.
     fn reaches(from: &Namespace, to: &Namespace, address: &str, within: Duration) -> bool {
-        let address: SocketAddr = format!("{address}:7").parse().unwrap();
-        let ear = to.run(|| UdpSocket::bind(address)).unwrap().unwrap();
+        // Any free port: one that was closed a moment ago may still be open in a program that another test is starting.
+        let any: SocketAddr = format!("{address}:0").parse().unwrap();
+        let ear = to.run(|| UdpSocket::bind(any)).unwrap().unwrap();
+        let address = ear.local_addr().unwrap();
         let mouth = from.run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
         ear.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let end = Instant::now() + within;
