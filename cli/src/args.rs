@@ -19,15 +19,16 @@ Exit codes:
 
 const RUN: &str = "\
 Signals:
-  SIGTERM, SIGINT  hand over and end: say goodbye, and answer until the successor has announced the addresses. With nobody
-                   to follow that takes one advert interval (at least 1 s with VRRP version 2) and 0.3 s; with a
-                   successor that does not announce, 2 s more. A second signal ends at once
+  SIGTERM, SIGINT  hand over and end: say goodbye, and answer until the successor has announced
+                   the addresses. With nobody to follow that takes one advert interval (at least
+                   1 s with VRRP version 2) and 0.3 s; with a successor that does not announce,
+                   2 s more. A second signal ends at once
   SIGHUP           read the file again, as `hactl apply` does
   SIGUSR2          become the program on disk, as `hactl restart` does";
 
 const RESTART: &str = "\
-For upgrades. The service asks the new program to check the file, writes down what it is at, and replaces itself (exec):
-addresses, rules, connections and the process number stay, checks keep their last word, and no vip moves. A program that
+For upgrades. The service asks the new program to check the file, writes down what it is at, and replaces itself (exec): \
+addresses, rules, connections and the process number stay, checks keep their last word, and no vip moves. A program that \
 cannot be started, or refuses the file, changes nothing: the old one goes on. `kill -USR2` does the same.";
 
 /// Highly available addresses from one file.
@@ -163,9 +164,9 @@ pub struct StatusArgs {
 /// Arguments of `drain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A drained vip takes part with priority 1 and displaces nobody. Where this machine holds it, it says goodbye and goes on
-answering until its successor has announced the addresses. Where nobody follows, it goes on holding it, and the exit code
-is 1. A drain lasts until `hactl undrain` or the end of --for; it survives a restart of the service, and not of the
+A drained vip takes part with priority 1 and displaces nobody. Where this machine holds it, it says goodbye and goes on \
+answering until its successor has announced the addresses. Where nobody follows, it goes on holding it, and the exit code \
+is 1. A drain lasts until `hactl undrain` or the end of --for; it survives a restart of the service, and not of the \
 machine. The vips of a group move together.")]
 pub struct DrainArgs {
     /// Which vips (default: all)
@@ -190,8 +191,8 @@ pub struct UndrainArgs {
 /// Arguments of `failover`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The best of the other machines takes over, and this one leaves it alone for as long as it lives, whatever `preempt` says;
-`hactl failover` there, or a restart of the service here, brings it back. Where nobody follows, this machine goes on
+The best of the other machines takes over, and this one leaves it alone for as long as it lives, whatever `preempt` says; \
+`hactl failover` there, or a restart of the service here, brings it back. Where nobody follows, this machine goes on \
 holding it, and the exit code is 1.")]
 pub struct FailoverArgs {
     /// Which vip; its group moves along
