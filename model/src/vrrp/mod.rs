@@ -24,7 +24,7 @@ pub mod settings;
 mod source;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timers;
 pub mod timing;
 mod turn;

@@ -277,8 +277,7 @@ impl Hands {
         let mut failures = vec![self.hot.routes.delete(&gone).map_err(|e| e.to_string())];
         let absent = routes.iter().filter(|r| leaves(r).is_none());
         failures.extend(absent.map(|r| Err(format!("the route to {}: there is no interface for it", r.to))));
-        let fresh = without(&routes, &led);
-        let (new, old): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|r| fresh.contains(r));
+        let (new, old): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|r| !led.contains(r));
         let reach =
             |of: Vec<&'_ Route>| of.into_iter().filter_map(|r| Some((r.clone(), leaves(r)?))).collect::<Vec<_>>();
         let (new, old) = (reach(new), reach(old));

@@ -1,6 +1,5 @@
 //! Routes that follow a vip's addresses: with a protocol number that marks them as ours.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -112,8 +111,7 @@ impl Routes {
 
 /// Those of these routes that are not among the others.
 pub fn without(routes: &[Route], others: &[Route]) -> Vec<Route> {
-    let kept: BTreeSet<String> = others.iter().map(|r| format!("{r:?}")).collect();
-    routes.iter().filter(|r| !kept.contains(&format!("{r:?}"))).cloned().collect()
+    routes.iter().filter(|r| !others.contains(r)).cloned().collect()
 }
 
 fn put(body: &mut Body, kind: u16, (route, index): &Leaving) {

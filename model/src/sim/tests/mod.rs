@@ -5,10 +5,10 @@ use std::time::Duration;
 mod broken;
 
 use super::*;
-use crate::config::{Announce, Checksum, Preempt, Version};
-use crate::desired::Reach;
-use crate::units::{Centiseconds, Family, Moment, Priority, Vrid};
+use crate::config::Checksum;
+use crate::units::{Family, Moment, Priority};
 use crate::vrrp::Settings;
+use crate::vrrp::tests::settings;
 
 fn show(report: &Report) -> String {
     format!("seed {}: {:?}\n{}", report.seed, report.violation, report.trace.join("\n"))
@@ -34,27 +34,7 @@ fn seeds_that_once_broke_a_rule_do_so_no_more() {
 }
 
 fn machine(name: &str, last: u8, priority: u8) -> Node {
-    let settings = Settings {
-        name: "ui".into(),
-        family: Family::V4,
-        group: None,
-        virtual_mac: None,
-        interface: "eth0".parse().unwrap(),
-        vrid: Vrid::try_from(51).unwrap(),
-        priority: Priority::try_from(priority).unwrap(),
-        addresses: vec!["192.0.2.50/24".parse().unwrap()],
-        reach: Reach::Multicast,
-        version: Version::V3,
-        advertise: Centiseconds::try_from(100).unwrap(),
-        preempt: Preempt::Immediately,
-        password: None,
-        checksum: Checksum::PseudoHeader,
-        track: vec![],
-        routes: vec![],
-        accept: true,
-        start_delay: Duration::ZERO,
-        announce: Announce::default(),
-    };
+    let settings = Settings { priority: Priority::try_from(priority).unwrap(), ..settings() };
     Node::new(name, vec![[192, 0, 2, last].into()], vec![settings])
 }
 

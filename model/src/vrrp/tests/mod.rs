@@ -36,7 +36,7 @@ pub(super) fn cidr(text: &str) -> Cidr {
     text.parse().unwrap()
 }
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         name: "ui".into(),
         family: Family::V4,
